@@ -1,0 +1,68 @@
+/*
+ * Every bound of the project: the unit ends the name, the reason stands beside it. A request beyond a bound
+ * gets a clear error; nothing that was promised is lost.
+ */
+#ifndef SERVER_BASE_LIMITS_H
+#define SERVER_BASE_LIMITS_H
+
+/* Messages. nanomsg cuts the connection of a peer whose message exceeds NN_RCVMAXSIZE, so we stay below its
+ * default. */
+#define LIMIT_ANSWER_BYTES  (960 * 1024)  /* unless Negotiate declared more */
+#define LIMIT_REQUEST_BYTES (1024 * 1024) /* every request but those that carry a policy or a fragment */
+#define LIMIT_POLICY_BYTES                                                                                   \
+    (16 * 1024 * 1024) /* a policy's text; the receive limit leaves room for the rest */
+#define LIMIT_RECEIVE_BYTES       (17 * 1024 * 1024) /* NN_RCVMAXSIZE of our servers */
+#define LIMIT_REQUEST_ARENA_BYTES (16 * 1024 * 1024) /* 1 MiB on the wire can unpack to 88 MB */
+#define LIMIT_NESTING             16                 /* levels of messages; the schema needs 6 */
+#define LIMIT_STREAM_CHUNK_BYTES  (256 * 1024)       /* one ReadStream or WriteStream */
+
+/* Sessions. A client is a host shim or a tool; a pod has one or two. */
+#define LIMIT_SESSIONS             64
+#define LIMIT_SESSION_LEASE_MS     90000
+#define LIMIT_SESSION_ANSWERS      1024 /* running requests and answers not yet acknowledged */
+#define LIMIT_SESSION_ANSWER_BYTES (16 * 1024 * 1024)
+#define LIMIT_SESSION_WINDOW_IDS   65536 /* how far request ids may run ahead of the acknowledged one */
+#define LIMIT_ACKNOWLEDGED_IDS     256   /* ids acknowledged one by one in a request */
+
+/* Credit of one connection: what nanomsg's raw REP holds for a slow reader without dropping (measured: 344 x
+ * 16 B, 56 x 4 KiB, 6 x 64 KiB), with a margin. One answer larger than the byte credit travels alone. */
+#define LIMIT_PIPE_ANSWERS      64
+#define LIMIT_PIPE_ANSWER_BYTES (32 * 1024)
+#define LIMIT_PIPES             256
+
+/* Requests. */
+#define LIMIT_ADMITTED_REQUESTS 2048  /* received and not yet done, parked ones included */
+#define LIMIT_QUEUED_JOBS       4096  /* worker queue: every admitted request and its continuation */
+#define LIMIT_PARK_MS           25000 /* a parked call answers "nothing yet" after this */
+#define LIMIT_TIMEOUT_MS        600000
+#define LIMIT_KEYS              4 /* keys one request may name */
+#define LIMIT_WORKERS           64
+
+/* Names. Container ids are 64 hexadecimal digits or the UVM's nil GUID (spec/bridge.md 3.0). */
+#define LIMIT_CONTAINER_ID_BYTES 64
+#define LIMIT_NAME_BYTES         255 /* volume ids, layer file names: one path component */
+
+/* A container's specification. */
+#define LIMIT_ARGS           1024
+#define LIMIT_ENV            1024
+#define LIMIT_ENV_BYTES      (128 * 1024) /* args and env together; execve(2) takes 128 KiB a string */
+#define LIMIT_MOUNTS         256
+#define LIMIT_MOUNT_OPTIONS  32
+#define LIMIT_MOUNT_DEPTH    32
+#define LIMIT_PATH_COMPONENT 255
+#define LIMIT_PATH_BYTES     4095
+
+/* Objects. */
+#define LIMIT_CONTAINERS          1024  /* alive at one time */
+#define LIMIT_CONTAINER_IDS_EVER  65536 /* ids ever started: 32 bytes each */
+#define LIMIT_PROCESSES           1024  /* per container, exited ones not yet reaped included */
+#define LIMIT_VOLUMES             1024
+#define LIMIT_LAYERS              128 /* per volume */
+#define LIMIT_LAYER_BYTES         (4LL * 1024 * 1024 * 1024)
+#define LIMIT_LAYERS_TOTAL_BYTES  (16LL * 1024 * 1024 * 1024)
+#define LIMIT_EVENTS              4096          /* kept until acknowledged */
+#define LIMIT_STREAM_BUFFER_BYTES (1024 * 1024) /* output kept per stream */
+#define LIMIT_WAITERS             64            /* parked calls per process */
+#define LIMIT_TAG_BYTES           4096
+
+#endif

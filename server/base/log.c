@@ -1,0 +1,117 @@
+#include "server/base/log.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/base/clock.h"
+
+/* A longer line is cut inside its last text and still closed properly. */
+enum { LINE_MAX_BYTES = 8192, LINE_TAIL_BYTES = 8 };
+
+struct line {
+    char bytes[LINE_MAX_BYTES];
+    size_t used;
+};
+
+static atomic_int level_max = LOG_LEVEL_INFO;
+static const char *program = "gcs";
+
+static const char *const level_names[] = {
+    [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_WARNING] = "warning",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug",
+};
+
+void
+log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&level_max, (int)level, memory_order_relaxed);
+}
+
+enum status
+log_level_parse(const char *name, enum log_level *level)
+{
+    for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
+        if (strcmp(name, level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return STATUS_OK;
+        }
+    }
+    return STATUS_INVALID_ARGUMENT;
+}
+
+void
+log_set_program(const char *name)
+{
+    program = name;
+}
+
+static void
+put(struct line *line, const char *bytes, size_t size)
+{
+    size_t room = sizeof line->bytes - LINE_TAIL_BYTES - line->used;
+    if (size > room)
+        size = room;
+    memcpy(line->bytes + line->used, bytes, size);
+    line->used += size;
+}
+
+/* A JSON string. Bytes outside printable ASCII are written as \u00xx, so a line is valid JSON whatever comes
+ * in. */
+static void
+put_string(struct line *line, const char *text)
+{
+    put(line, "\"", 1);
+    for (const char *c = text; *c && line->used < sizeof line->bytes - 2 * LINE_TAIL_BYTES; c++) {
+        unsigned char byte = (unsigned char)*c;
+        char escaped[8];
+        if (byte == '"' || byte == '\\')
+            put(line, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\%c", byte));
+        else if (byte < 0x20 || byte >= 0x7F)
+            put(line, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", byte));
+        else
+            put(line, c, 1);
+    }
+    line->bytes[line->used++] = '"'; /* the tail is reserved for this and the line's end */
+}
+
+static void
+put_name(struct line *line, const char *name)
+{
+    put(line, ",\"", 2);
+    put(line, name, strlen(name));
+    put(line, "\":", 2);
+}
+
+void
+log_write(enum log_level level, const char *message, const struct log_field *fields, size_t count)
+{
+    if ((int)level > atomic_load_explicit(&level_max, memory_order_relaxed))
+        return;
+    struct line line = {.used = 0};
+    char text[CLOCK_WALL_TEXT_MAX];
+    clock_wall_text(text);
+    put(&line, "{\"time\":", 8);
+    put_string(&line, text);
+    put_name(&line, "level");
+    put_string(&line, level_names[level]);
+    put_name(&line, "program");
+    put_string(&line, program);
+    put_name(&line, "message");
+    put_string(&line, message);
+    for (size_t i = 0; i < count && line.used < sizeof line.bytes - 512; i++) {
+        put_name(&line, fields[i].name);
+        if (fields[i].text)
+            put_string(&line, fields[i].text);
+        else
+            put(&line, text, (size_t)snprintf(text, sizeof text, "%" PRId64, fields[i].number));
+    }
+    line.bytes[line.used++] = '}';
+    line.bytes[line.used++] = '\n';
+    ssize_t written = write(STDERR_FILENO, line.bytes, line.used);
+    (void)written; /* nobody is left to tell */
+}

@@ -1,0 +1,23 @@
+/*
+ * Text: UTF-8 validity, hexadecimal, and the alphabets of identifiers that end up in paths.
+ */
+#ifndef SERVER_BASE_TEXT_H
+#define SERVER_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether the bytes are UTF-8 by RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF. NUL is
+ * allowed. */
+bool text_is_utf8(const char *text, size_t length);
+
+/* Whether `text` is `length` lower-case hexadecimal digits and nothing else. */
+bool text_is_hex(const char *text, size_t length);
+
+/* Writes 2 * size lower-case digits and a NUL. */
+void text_hex(char *text, const void *bytes, size_t size);
+
+/* Reads 2 * size hexadecimal digits, either case; false when the text is shorter, longer or no digits. */
+bool text_unhex(void *bytes, size_t size, const char *text);
+
+#endif
