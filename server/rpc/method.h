@@ -1,0 +1,60 @@
+/*
+ * The dispatch table: one row per RPC. Adding an RPC is one arm in the schema, one row here, one handler, one
+ * test.
+ */
+#ifndef SERVER_RPC_METHOD_H
+#define SERVER_RPC_METHOD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct request;
+
+/*
+ * Runs once every key of the request is its own: decide, act, then answer or forward. Ends by
+ * request_reply(), request_reject() or request_done(), now or later from any thread; until then the request
+ * is parked.
+ */
+typedef void rpc_handler_fn(struct request *req);
+
+/* What a request must have to itself. Requests that share a key run in arrival order, all others in parallel.
+ */
+enum rpc_keys {
+    RPC_KEYS_NONE = 0,
+    RPC_KEY_CONTAINER = 1, /* the container id of the envelope, unless it is empty */
+    RPC_KEY_VOLUME = 2,    /* the string at volume_path */
+    RPC_KEY_SCRATCH = 4,   /* the string at scratch_path */
+    RPC_KEY_ALL = 8, /* every key there is: waits for all that is under way and holds back all that follows */
+};
+
+/* Longest path of field numbers to a key, from the Request; a shorter path ends in 0. */
+#define RPC_KEY_PATH_MAX 4
+
+struct rpc_method {
+    uint32_t arm;             /* field number in Request's body */
+    uint32_t resource;        /* field number in ModifySettings' resource; 0 for every other RPC */
+    const char *name;         /* as spec/bridge.md section 3 spells it; a resource follows a slash */
+    const char *policy_point; /* the enforcement point that decides, or the written reason why none does */
+    unsigned keys;            /* of enum rpc_keys */
+    uint32_t volume_path[RPC_KEY_PATH_MAX];
+    uint32_t scratch_path[RPC_KEY_PATH_MAX];
+    bool blocks; /* makes file-system calls or long computations: runs on the pool, never where it was
+                    received */
+    bool without_session;        /* answered before Negotiate: Negotiate itself */
+    bool before_policy;          /* answered before a policy is set */
+    uint32_t timeout_default_ms; /* when the request says 0 */
+    size_t request_bytes_max;
+    rpc_handler_fn *handle;
+};
+
+struct rpc_method_table {
+    const struct rpc_method *rows;
+    size_t count;
+};
+
+/* The row of an arm (and of the resource, for ModifySettings), or NULL. */
+const struct rpc_method *rpc_method_find(const struct rpc_method_table *table, uint32_t arm,
+                                         uint32_t resource);
+
+#endif

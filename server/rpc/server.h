@@ -1,0 +1,71 @@
+/*
+ * The RPC server that sidecar and inbox are made of: listeners, sessions, order by key, a worker pool,
+ * deadlines.
+ *
+ * Threads: one receiver per listener; it scans the envelope, admits the request to its session, queues it on
+ * its keys (one critical section per arrival) and runs what cannot block; the pool runs the rest; a timer
+ * thread ends what takes too long. Handlers never wait for another party.
+ */
+#ifndef SERVER_RPC_SERVER_H
+#define SERVER_RPC_SERVER_H
+
+#include "server/base/error.h"
+#include "server/base/pool.h"
+#include "server/base/timers.h"
+#include "server/rpc/method.h"
+
+struct rpc_server;
+
+struct rpc_server_config {
+    const struct rpc_method_table *methods; /* borrowed for the server's life */
+    struct pool *pool;                      /* borrowed; stopped by the owner after rpc_server_stop() */
+    struct timers *timers;                  /* borrowed likewise */
+    const char *module_name;                /* in error records: "gcs-sidecar", "gcs-inbox" */
+    bool accepts_approval;                  /* requests may carry Approval: only the inbox's server */
+    bool (*policy_is_set)(void *app);       /* whether methods without before_policy may run; NULL: always */
+    void *app;                              /* given to handlers as req->app */
+};
+
+/* What Negotiate tells about this run of the server. */
+struct rpc_server_identity {
+    uint8_t instance_id[16];
+};
+
+MUST_CHECK enum status rpc_server_start(const struct rpc_server_config *config, struct rpc_server **ret,
+                                        struct error *err);
+
+/*
+ * Listens on `url` for trusted local peers: ipc://PATH or tcp://127.0.0.1:PORT, several times if wanted.
+ *
+ * INVALID_ARGUMENT     another scheme or address, or a path that does not fit a socket address
+ * FAILED_PRECONDITION  something that is no socket is in the way
+ */
+MUST_CHECK enum status rpc_server_listen(struct rpc_server *server, const char *url, struct error *err);
+
+const struct rpc_server_identity *rpc_server_identity(const struct rpc_server *server);
+
+/* Refuses new requests with UNAVAILABLE from now on and waits until none is under way or `deadline_ns`. True:
+ * none. */
+bool rpc_server_drain(struct rpc_server *server, int64_t deadline_ns);
+
+/*
+ * Closes the listeners, answers what is still parked with UNAVAILABLE, and frees the server. Requests that a
+ * handler holds must have ended or be ended by the owner before (drain, then stop what brings outcomes, then
+ * this).
+ */
+void rpc_server_stop(struct rpc_server *server);
+
+/* Requests received and not yet ended. */
+size_t rpc_server_under_way(struct rpc_server *server);
+
+/* The handlers of the methods that every server has: Negotiate needs the server itself; Ping sends its
+ * payload back. */
+struct request;
+struct rpc_capabilities {
+    bool creates_sandbox_mounts, needs_policy;
+    const char *sandbox_root; /* NULL: not told */
+};
+void rpc_server_negotiate(struct request *req, const struct rpc_capabilities *capabilities);
+void rpc_server_ping(struct request *req);
+
+#endif
