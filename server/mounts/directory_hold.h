@@ -1,0 +1,68 @@
+/*
+ * Mount directories: what one request makes below the sandbox root, and what it holds there.
+ *
+ * A hold covers every directory that the request's sandbox mounts name and all directories on the way to
+ * them. Each directory is counted once a hold, whoever made it; what this program made goes when the last
+ * hold on it ends, what it found does not. Holds of any number of requests may overlap in any way and be
+ * made and ended at the same time.
+ *
+ * Threads: every function may be called from any thread, each hold by one thread at a time. All of them block
+ * on the file system, and for as long as another thread needs to take a directory of the same name away.
+ */
+#ifndef SERVER_MOUNTS_DIRECTORY_HOLD_H
+#define SERVER_MOUNTS_DIRECTORY_HOLD_H
+
+#include <stddef.h>
+
+#include "server/base/error.h"
+#include "server/base/pool.h"
+#include "server/mounts/sandbox_path.h"
+#include "server/mounts/sandbox_root.h"
+
+struct directory_hold;
+
+/*
+ * Makes or finds the directory of each source, and everything on the way to it.
+ *
+ * A missing directory is made: root's leaf mode when a source names it, else its parent mode. A directory
+ * that exists keeps its mode. A source that exists as a regular file is left as it is.
+ *
+ * pool     whose idle workers help once the file system proves slow; NULL: this thread works alone
+ * sources  `count` parsed paths in any order, the same one several times if need be; borrowed for the call
+ * ret      the hold, which the caller ends with directory_hold_release() or directory_hold_undo(); untouched
+ *          on failure
+ * err      names the source that failed and the component at fault
+ *
+ * A caller may act on
+ *   STATUS_INVALID_ARGUMENT     more than LIMIT_MOUNTS sources
+ *   STATUS_FAILED_PRECONDITION  something in the way: a symbolic link, a file that is not the last component,
+ *                               a mount point, a read-only file system, no permission
+ *   STATUS_RESOURCE_EXHAUSTED   no space, no memory, no descriptor
+ *   STATUS_ABORTED              a directory vanished or kept changing while we worked
+ *   STATUS_DATA_LOSS            it failed, and so did the undo: `err` has both; something made here may be
+ * left After any failure but the last, nothing that this call made is left, except what another hold has come
+ * to share meanwhile: that goes with the last of those holds.
+ */
+MUST_CHECK enum status directory_hold_make(struct sandbox_root *root, struct pool *pool,
+                                           const struct sandbox_path *sources, size_t count,
+                                           struct directory_hold **ret, struct error *err);
+
+/*
+ * The request failed later on: gives the hold back as if the request had not been. Of the directories that
+ * nobody else holds, those that this program made go; one that is not empty, and that no container has
+ * lived with, stays. Frees `hold` whatever happens; NULL is fine.
+ *
+ * STATUS_DATA_LOSS: some directory could not be removed; the others are.
+ */
+MUST_CHECK enum status directory_hold_undo(struct directory_hold *hold, struct error *err);
+
+/*
+ * The container that lived with these directories was deleted. Of the directories that nobody else holds,
+ * those that this program made go; those that a source named go with all they contain, following no link and
+ * crossing no mount. With the root's `keep` option nothing goes. Frees `hold` whatever happens; NULL is fine.
+ *
+ * STATUS_DATA_LOSS: some directory could not be removed; the others are.
+ */
+MUST_CHECK enum status directory_hold_release(struct directory_hold *hold, struct error *err);
+
+#endif
