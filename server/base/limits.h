@@ -16,6 +16,10 @@
 #define LIMIT_NESTING             16                 /* levels of messages; the schema needs 6 */
 #define LIMIT_STREAM_CHUNK_BYTES  (256 * 1024)       /* one ReadStream or WriteStream */
 
+#define LIMIT_PING_BYTES          (64 * 1024)
+#define LIMIT_CORRELATION_BYTES   512 /* activity id, trace context: W3C asks for 512 of tracestate */
+#define LIMIT_PROPERTY_TYPES      16  /* one GetProperties */
+
 /* Sessions. A client is a host shim or a tool; a pod has one or two. */
 #define LIMIT_SESSIONS             64
 #define LIMIT_SESSION_LEASE_MS     90000
@@ -51,6 +55,7 @@
 #define LIMIT_MOUNT_DEPTH    32
 #define LIMIT_PATH_COMPONENT 255
 #define LIMIT_PATH_BYTES     4095
+#define LIMIT_HOSTNAME_BYTES 63
 
 /* Objects. */
 #define LIMIT_CONTAINERS          1024  /* alive at one time */
