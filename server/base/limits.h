@@ -70,4 +70,14 @@
 #define LIMIT_WAITERS             64            /* parked calls per process */
 #define LIMIT_TAG_BYTES           4096
 
+/* The policy. The reference has no such bounds; the tool's policies nest 5 levels. */
+#define LIMIT_POLICY_DEPTH 64
+#define LIMIT_POLICY_PATTERN_OPS                                                                             \
+    (4 * 1024 * 1024) /* instructions of all compiled patterns together: 64 MiB */
+#define LIMIT_POLICY_PATTERN_MEMORY (8 * 1024 * 1024) /* RE2's budget for one pattern and its cache */
+#define LIMIT_POLICY_CANDIDATES     (1024 * 1024) /* containers times platform rules, processes likewise */
+#define LIMIT_POLICY_FRAGMENTS      1024          /* loaded at one time */
+#define LIMIT_POLICY_LEDGER_KEYS    65536         /* of accepted trust lists */
+#define LIMIT_POLICY_TARGETS        65536         /* scratch spaces, devices, overlays, plan 9 shares alive */
+
 #endif
