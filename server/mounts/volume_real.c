@@ -1,0 +1,86 @@
+/*
+ * The real back end. The file system is made, configured and mounted through descriptors (fsopen(2) and its
+ * family), so the mount lands on the very directory that was made for it, whatever happens to its path.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "server/base/fd.h"
+#include "server/mounts/volume_backend.h"
+
+#define MESSAGE_MAX 256
+
+/* What the file system itself said about its failure ("cannot find valid erofs superblock"), or "". */
+static void
+message_read(int fs_fd, char message[MESSAGE_MAX])
+{
+    char text[MESSAGE_MAX];
+    message[0] = '\0';
+    /* One message a read: a letter for its weight, a blank, the text. The last error names the cause. */
+    for (ssize_t length; (length = read(fs_fd, text, sizeof text - 1)) > 0;) {
+        text[length] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        if (length > 2 && text[0] == 'e')
+            memcpy(message, text + 2, strlen(text + 2) + 1);
+    }
+}
+
+/* A read-only EROFS over the block device, mounted nowhere yet. */
+static enum status
+detached_mount(const struct loop_device *device, const struct layer *layer, int *ret, struct error *err)
+{
+    CLEANUP(fd_closep)
+    int fs_fd = fsopen("erofs", FSOPEN_CLOEXEC);
+    if (fs_fd < 0)
+        return error_set(err, status_of_errno(errno), errno, "open file system 'erofs'");
+    if (fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", device->path, 0) < 0 ||
+        fsconfig(fs_fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
+        return error_set(err, STATUS_INTERNAL, errno, "configure file system 'erofs'");
+    if (fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+        int os_error = errno;
+        char message[MESSAGE_MAX];
+        message_read(fs_fd, message);
+        return error_set(err, STATUS_FAILED_PRECONDITION, os_error,
+                         "layer %s cannot be mounted as EROFS%s%s%s", layer_digest(layer),
+                         message[0] ? " (" : "", message, message[0] ? ")" : "");
+    }
+    int fd = fsmount(fs_fd, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    if (fd < 0)
+        return error_set(err, STATUS_INTERNAL, errno, "mount layer %s", layer_digest(layer));
+    *ret = fd;
+    return STATUS_OK;
+}
+
+static enum status
+real_mount(void *arg, const struct layer *layer, int point_fd, const char *path, struct error *err)
+{
+    (void)arg;
+    /* Held until the file system has its own hold, so the kernel cannot hand the device to somebody else. */
+    CLEANUP(loop_releasep)
+    struct loop_device device = LOOP_DEVICE_NONE;
+    TRY(layer_attach(layer, &device, err));
+    CLEANUP(fd_closep)
+    int mount_fd = -1;
+    TRY(detached_mount(&device, layer, &mount_fd, err));
+    if (move_mount(mount_fd, "", point_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        return error_set(err, STATUS_INTERNAL, errno, "mount layer %s at '%s'", layer_digest(layer), path);
+    return STATUS_OK;
+}
+
+static enum status
+real_unmount(void *arg, const char *path, bool detach, struct error *err)
+{
+    (void)arg;
+    if (umount2(path, UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) < 0)
+        return error_set(err, errno == EBUSY ? STATUS_FAILED_PRECONDITION : STATUS_INTERNAL, errno,
+                         "unmount '%s'", path);
+    return STATUS_OK;
+}
+
+const struct volume_backend volume_backend_real = {
+    .name = "real",
+    .mount = real_mount,
+    .unmount = real_unmount,
+};
