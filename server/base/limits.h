@@ -20,8 +20,9 @@
 #define LIMIT_CORRELATION_BYTES   512 /* activity id, trace context: W3C asks for 512 of tracestate */
 #define LIMIT_PROPERTY_TYPES      16  /* one GetProperties */
 
-/* Sessions. A client is a host shim or a tool; a pod has one or two. */
-#define LIMIT_SESSIONS             64
+/* Sessions. A pod has one host shim, but each run of a command-line tool opens a session that it may leave
+ * behind. */
+#define LIMIT_SESSIONS             1024
 #define LIMIT_SESSION_LEASE_MS     90000
 #define LIMIT_SESSION_ANSWERS      1024 /* running requests and answers not yet acknowledged */
 #define LIMIT_SESSION_ANSWER_BYTES (16 * 1024 * 1024)
@@ -32,7 +33,6 @@
  * 16 B, 56 x 4 KiB, 6 x 64 KiB), with a margin. One answer larger than the byte credit travels alone. */
 #define LIMIT_PIPE_ANSWERS      64
 #define LIMIT_PIPE_ANSWER_BYTES (32 * 1024)
-#define LIMIT_PIPES             256
 
 /* Requests. */
 #define LIMIT_ADMITTED_REQUESTS 2048  /* received and not yet done, parked ones included */

@@ -36,6 +36,7 @@ enum mutex_rank {
     RANK_DIRECTORIES, /* mounts: reference counts of sandbox directories */
     RANK_PLAN,        /* mounts: the task list of one directory plan */
     RANK_CALLER,      /* rpc: calls in flight towards a server */
+    RANK_LIVE,        /* rpc: the list of requests under way */
     RANK_SESSIONS,    /* rpc: sessions, kept answers, pipe credit */
     RANK_POOL,        /* base: the worker pool's queue */
     RANK_TIMERS,      /* base: the timer heap */

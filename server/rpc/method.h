@@ -39,8 +39,10 @@ struct rpc_method {
     unsigned keys;            /* of enum rpc_keys */
     uint32_t volume_path[RPC_KEY_PATH_MAX];
     uint32_t scratch_path[RPC_KEY_PATH_MAX];
-    bool blocks; /* makes file-system calls or long computations: runs on the pool, never where it was
-                    received */
+    bool blocks;    /* makes file-system calls or long computations: runs on the pool, never where it was
+                       received */
+    bool immediate; /* answers before the handler returns, so it needs no deadline of its own */
+    bool quiet;     /* a success is logged at debug level: what clients ask over and over */
     bool without_session;        /* answered before Negotiate: Negotiate itself */
     bool before_policy;          /* answered before a policy is set */
     uint32_t timeout_default_ms; /* when the request says 0 */

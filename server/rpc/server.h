@@ -49,9 +49,10 @@ const struct rpc_server_identity *rpc_server_identity(const struct rpc_server *s
 bool rpc_server_drain(struct rpc_server *server, int64_t deadline_ns);
 
 /*
- * Closes the listeners, answers what is still parked with UNAVAILABLE, and frees the server. Requests that a
- * handler holds must have ended or be ended by the owner before (drain, then stop what brings outcomes, then
- * this).
+ * Refuses what comes and what still waits for its keys, waits up to 10 s for the handlers' requests to end,
+ * closes the listeners and frees the server. The owner first makes sure that they do end (stops the caller
+ * that brings their outcomes, answers its parked waits); the pool and the timers must still run. NULL is
+ * fine.
  */
 void rpc_server_stop(struct rpc_server *server);
 

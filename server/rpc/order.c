@@ -1,0 +1,213 @@
+#include "server/rpc/order.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "server/base/mutex.h"
+
+/* The line for one key; exists while somebody stands in it. */
+struct order_key {
+    struct order_place *first, *last;
+    UT_hash_handle hh;
+    char text[];
+};
+
+struct order {
+    struct {
+        struct mutex lock;
+        struct order_key *keys GUARDED;
+        size_t inside GUARDED;            /* entries in lines or going on, an "all" included */
+        struct order_entry *all GUARDED;  /* the "all" that waits or goes on; NULL: none */
+        struct order_entry *held GUARDED; /* behind it, oldest first */
+        struct order_entry **held_end GUARDED;
+    } lines; /* lock guards its neighbours */
+};
+
+enum status
+order_new(struct order **ret, struct error *err)
+{
+    struct order *order = calloc(1, sizeof *order);
+    if (!order)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the order of requests");
+    mutex_init(&order->lines.lock, RANK_ORDER);
+    mutex_lock(&order->lines.lock);
+    order->lines.held_end = &order->lines.held;
+    mutex_unlock(&order->lines.lock);
+    *ret = order;
+    return STATUS_OK;
+}
+
+void
+order_free(struct order *order)
+{
+    if (!order)
+        return;
+    mutex_done(&order->lines.lock);
+    free(order);
+}
+
+void
+order_entry_init(struct order_entry *entry, bool all)
+{
+    *entry = (struct order_entry){.all = all};
+}
+
+void
+order_entry_add(struct order_entry *entry, const char *key, size_t length)
+{
+    for (size_t i = 0; i < entry->wants.count; i++)
+        if (entry->wants.length[i] == length && memcmp(entry->wants.text[i], key, length) == 0)
+            return;
+    entry->wants.text[entry->wants.count] = key;
+    entry->wants.length[entry->wants.count++] = length;
+}
+
+static struct order_key *
+key_get(struct order *order, const char *text, size_t length) REQUIRES(order->lines.lock)
+{
+    struct order_key *key = NULL;
+    HASH_FIND(hh, order->lines.keys, text, length, key);
+    if (key)
+        return key;
+    key = calloc(1, sizeof *key + length);
+    if (!key)
+        return NULL;
+    memcpy(key->text, text, length);
+    HASH_ADD_KEYPTR(hh, order->lines.keys, key->text, length, key);
+    return key;
+}
+
+static void
+place_leave(struct order *order, struct order_place *place, struct order_entry **runnable)
+    REQUIRES(order->lines.lock)
+{
+    struct order_key *key = place->key;
+    struct order_place **link = &key->first;
+    struct order_place *before = NULL;
+    bool was_first = key->first == place;
+    while (*link != place) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = place->next;
+    if (key->last == place)
+        key->last = before;
+    if (!key->first) {
+        HASH_DEL(order->lines.keys, key);
+        free(key);
+        return;
+    }
+    if (!was_first)
+        return;
+    struct order_entry *heir = key->first->entry;
+    if (--heir->ahead == 0) {
+        heir->next = *runnable;
+        *runnable = heir;
+    }
+}
+
+/* Stands in every line at once, or in none. */
+static enum status
+stand_in_line(struct order *order, struct order_entry *entry) REQUIRES(order->lines.lock)
+{
+    for (size_t i = 0; i < entry->wants.count; i++) {
+        struct order_key *key = key_get(order, entry->wants.text[i], entry->wants.length[i]);
+        if (!key) {
+            struct order_entry *none = NULL;
+            for (size_t j = 0; j < entry->places_count; j++)
+                place_leave(order, &entry->places[j], &none);
+            entry->places_count = 0;
+            entry->ahead = 0;
+            return STATUS_RESOURCE_EXHAUSTED;
+        }
+        struct order_place *place = &entry->places[entry->places_count++];
+        *place = (struct order_place){.entry = entry, .key = key};
+        if (key->last) {
+            key->last->next = place;
+            entry->ahead++;
+        } else {
+            key->first = place;
+        }
+        key->last = place;
+    }
+    return STATUS_OK;
+}
+
+/* Lets the entry in, or holds it back. `*runnable` gets it when it may go on. */
+static enum status
+admit(struct order *order, struct order_entry *entry, struct order_entry **runnable)
+    REQUIRES(order->lines.lock)
+{
+    if (!entry->all)
+        TRY(stand_in_line(order, entry));
+    bool waits = entry->all ? order->lines.inside > 0 : entry->ahead > 0;
+    if (entry->all)
+        order->lines.all = entry;
+    order->lines.inside++;
+    entry->inside = true;
+    if (!waits) {
+        entry->next = *runnable;
+        *runnable = entry;
+    }
+    return STATUS_OK;
+}
+
+enum status
+order_enter(struct order *order, struct order_entry *entry, bool *ret_first)
+{
+    struct order_entry *runnable = NULL;
+    enum status status = STATUS_OK;
+    mutex_lock(&order->lines.lock);
+    if (order->lines.all) {
+        entry->next = NULL;
+        entry->inside = true;
+        *order->lines.held_end = entry;
+        order->lines.held_end = &entry->next;
+    } else {
+        status = admit(order, entry, &runnable);
+    }
+    mutex_unlock(&order->lines.lock);
+    *ret_first = runnable != NULL;
+    return status;
+}
+
+/* After an "all" has left: those it held back, up to the next "all". */
+static void
+release_held(struct order *order, struct order_entry **runnable) REQUIRES(order->lines.lock)
+{
+    while (order->lines.held && !order->lines.all) {
+        struct order_entry *entry = order->lines.held;
+        /* Without memory for a line the rest stays held until the next one leaves. */
+        struct order_entry *next = entry->next;
+        if (admit(order, entry, runnable) != STATUS_OK)
+            return;
+        order->lines.held = next;
+        if (!next)
+            order->lines.held_end = &order->lines.held;
+    }
+}
+
+struct order_entry *
+order_leave(struct order *order, struct order_entry *entry)
+{
+    struct order_entry *runnable = NULL;
+    mutex_lock(&order->lines.lock);
+    if (entry->inside) {
+        entry->inside = false;
+        for (size_t i = 0; i < entry->places_count; i++)
+            place_leave(order, &entry->places[i], &runnable);
+        entry->places_count = 0;
+        order->lines.inside--;
+        if (order->lines.all == entry)
+            order->lines.all = NULL;
+        if (order->lines.all && order->lines.inside == 1) {
+            /* Only the waiting "all" is left inside: its turn. It was not running, or it would be `entry`. */
+            order->lines.all->next = runnable;
+            runnable = order->lines.all;
+        }
+        release_held(order, &runnable);
+    }
+    mutex_unlock(&order->lines.lock);
+    return runnable;
+}

@@ -1,0 +1,371 @@
+#include "server/rpc/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/base/clock.h"
+#include "server/base/limits.h"
+#include "server/base/log.h"
+#include "server/rpc/hresult.h"
+#include "server/rpc/peek.h"
+#include "server/rpc/server_internal.h"
+
+/* A larger request is not decoded where it is received, whatever its method: it would hold up the next one.
+ */
+#define INLINE_BYTES_MAX (64 * 1024)
+
+/* How long rpc_server_stop() waits for handlers that were told to end. */
+#define STOP_NS (10 * NS_PER_S)
+
+/* The protocol version both the reference and we speak (spec/bridge.md 3.1). */
+#define PROTOCOL_VERSION 4
+
+enum status
+rpc_server_start(const struct rpc_server_config *config, struct rpc_server **ret, struct error *err)
+{
+    struct rpc_server *server = calloc(1, sizeof *server);
+    if (!server)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the server");
+    server->config = *config;
+    mutex_init(&server->live.lock, RANK_LIVE);
+    condition_init(&server->live.none);
+    enum status status = STATUS_OK;
+    if (getrandom(server->identity.instance_id, sizeof server->identity.instance_id, 0) < 0)
+        status = error_set(err, STATUS_INTERNAL, errno, "draw an instance id");
+    if (status == STATUS_OK)
+        status = sessions_new(config->timers, &server->sessions, err);
+    if (status == STATUS_OK)
+        status = order_new(&server->order, err);
+    if (status != STATUS_OK) {
+        rpc_server_stop(server);
+        return status;
+    }
+    *ret = server;
+    return STATUS_OK;
+}
+
+const struct rpc_server_identity *
+rpc_server_identity(const struct rpc_server *server)
+{
+    return &server->identity;
+}
+
+/* -- receive
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* The row of the request, or why there is none. */
+static enum status
+find_method(const struct rpc_server *server, const struct peek *peek, size_t size,
+            const struct rpc_method **ret, struct error *err)
+{
+    const struct rpc_method *method = rpc_method_find(server->config.methods, peek->arm, peek->resource);
+    if (!method && peek->resource)
+        return error_set(err, STATUS_UNIMPLEMENTED, 0, "modify_settings: resource %u is not implemented",
+                         peek->resource);
+    if (!method)
+        return error_set(err, STATUS_UNIMPLEMENTED, 0, "body: request %u is not implemented", peek->arm);
+    if (size > method->request_bytes_max)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%s: the request has %zu bytes, the limit is %zu",
+                         method->name, size, method->request_bytes_max);
+    *ret = method;
+    return STATUS_OK;
+}
+
+static void
+add_keys(struct live_request *live, const struct peek *peek)
+{
+    const struct rpc_method *method = live->public.method;
+    const char *text;
+    size_t length;
+    order_entry_init(&live->place, (method->keys & RPC_KEY_ALL) != 0);
+    if ((method->keys & RPC_KEY_CONTAINER) && peek->container_id_length > 0)
+        order_entry_add(&live->place, peek->container_id, peek->container_id_length);
+    /* Equal texts of different kinds make two requests wait for each other without need, which is safe. */
+    if ((method->keys & RPC_KEY_VOLUME) && peek_string(live->message.bytes, live->message.size,
+                                                       method->volume_path, RPC_KEY_PATH_MAX, &text, &length))
+        order_entry_add(&live->place, text, length);
+    if ((method->keys & RPC_KEY_SCRATCH) &&
+        peek_string(live->message.bytes, live->message.size, method->scratch_path, RPC_KEY_PATH_MAX, &text,
+                    &length))
+        order_entry_add(&live->place, text, length);
+}
+
+/* The deadline has come: answers, and leaves the request to its handler, which ends it when it can. */
+static void
+deadline_passed(struct timer *timer, void *arg)
+{
+    (void)timer;
+    struct live_request *live = arg;
+    struct error err;
+    error_set(&err, STATUS_DEADLINE_EXCEEDED, 0, "%s: no outcome within %lld ms", live->public.method->name,
+              (long long)((live->public.deadline_ns - live->public.arrived_ns) / NS_PER_MS));
+    request_answer_error(&live->public, &err);
+    request_unhold(live);
+}
+
+/* Makes the request; from here on it is counted. NULL at the bound. */
+static struct live_request *
+live_new(struct rpc_server *server, const struct rpc_method *method, const struct peek *peek,
+         const struct route *route, struct message message)
+{
+    struct live_request *live = calloc(1, sizeof *live);
+    if (!live)
+        return NULL;
+    uint32_t timeout_ms = peek->timeout_ms ? peek->timeout_ms : method->timeout_default_ms;
+    if (timeout_ms > LIMIT_TIMEOUT_MS)
+        timeout_ms = LIMIT_TIMEOUT_MS; /* refused after decoding */
+    live->public.method = method;
+    live->public.app = server->config.app;
+    live->public.arrived_ns = clock_now_ns();
+    live->public.deadline_ns = live->public.arrived_ns + timeout_ms * NS_PER_MS;
+    arena_init(&live->public.arena, LIMIT_REQUEST_ARENA_BYTES + message.size);
+    live->server = server;
+    live->route = *route;
+    live->id = peek->request_id;
+    if (peek->session_id_size == sizeof live->session_id)
+        memcpy(live->session_id, peek->session_id, sizeof live->session_id);
+    live->message = message;
+    atomic_init(&live->holders, 1);
+    timer_init(&live->deadline, server->config.timers, deadline_passed, live);
+    mutex_lock(&server->live.lock);
+    bool full = server->live.count >= LIMIT_ADMITTED_REQUESTS;
+    if (!full) {
+        server->live.count++;
+        live->next = server->live.list;
+        if (live->next)
+            live->next->prev = live;
+        server->live.list = live;
+    }
+    mutex_unlock(&server->live.lock);
+    if (full) {
+        free(live);
+        return NULL;
+    }
+    return live;
+}
+
+static void
+run_job(void *arg)
+{
+    request_run(arg);
+}
+
+/* Queues the request on its keys and, when it is first, runs it here or on the pool. */
+static void
+dispatch(struct live_request *live, const struct peek *peek)
+{
+    struct rpc_server *server = live->server;
+    const struct rpc_method *method = live->public.method;
+    struct error err;
+    bool first = true;
+    bool here = !method->blocks && live->message.size <= INLINE_BYTES_MAX;
+    if (!method->immediate) {
+        atomic_fetch_add(&live->holders, 1); /* the timer's */
+        if (timer_arm(&live->deadline, live->public.deadline_ns) != STATUS_OK) {
+            atomic_fetch_sub(&live->holders, 1);
+            error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a deadline");
+            request_reject(&live->public, &err);
+            return;
+        }
+    }
+    add_keys(live, peek);
+    if (method->keys != RPC_KEYS_NONE && order_enter(server->order, &live->place, &first) != STATUS_OK) {
+        error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the order of requests");
+        request_reject(&live->public, &err);
+        return;
+    }
+    if (!first)
+        return; /* whoever is before it lets it run; it may be running already */
+    if (here)
+        request_run(live);
+    else if (pool_submit(server->config.pool, run_job, live) != STATUS_OK) {
+        error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the worker queue is full");
+        request_reject(&live->public, &err);
+    }
+}
+
+/* Everything up to the point where the message is a request of a session. */
+static enum status
+admit(struct rpc_server *server, const struct peek *peek, const struct route *route, struct message *message,
+      struct live_request **ret, struct error *err)
+{
+    const struct rpc_method *method = NULL;
+    struct session_entry *entry = NULL;
+    *ret = NULL;
+    TRY(find_method(server, peek, message->size, &method, err));
+    if (!method->without_session) {
+        if (peek->session_id_size != SESSION_ID_BYTES)
+            return error_set(err, STATUS_INVALID_ARGUMENT, 0, "session_id: %zu bytes, not %d",
+                             peek->session_id_size, SESSION_ID_BYTES);
+        session_acknowledge(server->sessions, peek->session_id, peek->acknowledged_through,
+                            peek->acknowledged, peek->acknowledged_count);
+    }
+    if (atomic_load(&server->draining))
+        return error_set(err, STATUS_UNAVAILABLE, 0, "the server is shutting down");
+    struct live_request *live = live_new(server, method, peek, route, *message);
+    if (!live)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%d requests are under way",
+                         LIMIT_ADMITTED_REQUESTS);
+    *message = (struct message){0}; /* the request's now */
+    enum status status = STATUS_OK;
+    if (!method->without_session)
+        status = session_admit(server->sessions, peek->session_id, peek->request_id, route, &entry, err);
+    if (status != STATUS_OK || (!entry && !method->without_session)) {
+        request_unhold(live);
+        return status;
+    }
+    live->entry = entry;
+    *ret = live;
+    return STATUS_OK;
+}
+
+/* Runs on a listener's thread, one message after the other: arrival order is the order of these calls. */
+static void
+receive(void *arg, const struct route *route, struct message message)
+{
+    static const uint8_t no_session[SESSION_ID_BYTES];
+    struct rpc_server *server = arg;
+    struct peek peek;
+    struct error err;
+    struct live_request *live = NULL;
+    enum status status = peek_request(message.bytes, message.size, &peek, &err);
+    if (status != STATUS_OK) {
+        err.hresult = HRESULT_INVALID_MESSAGE;
+    } else if (peek.arm == 0) {
+        if (peek.session_id_size == SESSION_ID_BYTES)
+            session_acknowledge(server->sessions, peek.session_id, peek.acknowledged_through,
+                                peek.acknowledged, peek.acknowledged_count);
+    } else {
+        status = admit(server, &peek, route, &message, &live, &err);
+    }
+    if (status != STATUS_OK)
+        request_refuse(server, route, peek.request_id,
+                       peek.session_id_size == SESSION_ID_BYTES ? peek.session_id : no_session, &err);
+    else if (live)
+        dispatch(live, &peek);
+    message_free(&message);
+}
+
+/* -- the server's life
+ * --------------------------------------------------------------------------------------------- */
+
+enum status
+rpc_server_listen(struct rpc_server *server, const char *url, struct error *err)
+{
+    struct listener *listener;
+    TRY(listener_start(url, receive, server, &listener, err));
+    listener->next = server->listeners;
+    server->listeners = listener;
+    return STATUS_OK;
+}
+
+size_t
+rpc_server_under_way(struct rpc_server *server)
+{
+    mutex_lock(&server->live.lock);
+    size_t count = server->live.count;
+    mutex_unlock(&server->live.lock);
+    return count;
+}
+
+bool
+rpc_server_drain(struct rpc_server *server, int64_t deadline_ns)
+{
+    atomic_store(&server->draining, true);
+    mutex_lock(&server->live.lock);
+    while (server->live.count > 0 &&
+           condition_wait_until(&server->live.none, &server->live.lock, deadline_ns) != ETIMEDOUT)
+        ;
+    bool none = server->live.count == 0;
+    mutex_unlock(&server->live.lock);
+    return none;
+}
+
+void
+rpc_server_stop(struct rpc_server *server)
+{
+    if (!server)
+        return;
+    atomic_store(&server->stopping, true);
+    if (!rpc_server_drain(server, clock_now_ns() + STOP_NS)) {
+        LOG_ERROR("requests are still under way at the end",
+                  LOG_NUMBER("count", (int64_t)rpc_server_under_way(server)));
+        return; /* their handlers hold pointers into the server */
+    }
+    while (server->listeners) {
+        struct listener *listener = server->listeners;
+        server->listeners = listener->next;
+        listener_stop(listener);
+    }
+    sessions_free(server->sessions);
+    order_free(server->order);
+    pthread_cond_destroy(&server->live.none);
+    mutex_done(&server->live.lock);
+    free(server);
+}
+
+/* -- the methods of every server
+ * ----------------------------------------------------------------------------------- */
+
+static enum status
+negotiate(struct request *req, const struct rpc_capabilities *capabilities, struct error *err)
+{
+    struct rpc_server *server = ((struct live_request *)req)->server;
+    const Gcs__V1__Negotiate *in = req->call->negotiate;
+    if (in->minimum_version > PROTOCOL_VERSION || in->maximum_version < PROTOCOL_VERSION)
+        return error_set_hresult(err, STATUS_FAILED_PRECONDITION, HRESULT_UNSUPPORTED_VERSION,
+                                 "negotiate: versions %u to %u do not include %d", in->minimum_version,
+                                 in->maximum_version, PROTOCOL_VERSION);
+    uint32_t answer_bytes = in->answer_bytes_max ? in->answer_bytes_max : LIMIT_ANSWER_BYTES;
+    if (answer_bytes < 64 * 1024)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "negotiate.answer_bytes_max: %u is less than 65536",
+                         answer_bytes);
+    if (answer_bytes > LIMIT_RECEIVE_BYTES)
+        answer_bytes = LIMIT_RECEIVE_BYTES;
+
+    uint8_t session_id[SESSION_ID_BYTES];
+    TRY(session_open(server->sessions, answer_bytes, session_id, err));
+    Gcs__V1__Capabilities offered = GCS__V1__CAPABILITIES__INIT;
+    offered.creates_sandbox_mounts = capabilities->creates_sandbox_mounts;
+    offered.needs_policy = capabilities->needs_policy;
+    if (capabilities->sandbox_root)
+        offered.sandbox_root = (char *)(uintptr_t)capabilities->sandbox_root;
+    Gcs__V1__Limits limits = GCS__V1__LIMITS__INIT;
+    limits.request_bytes = LIMIT_RECEIVE_BYTES;
+    limits.answer_bytes = answer_bytes;
+    limits.unacknowledged = LIMIT_SESSION_ANSWERS;
+    limits.park_ms = LIMIT_PARK_MS;
+    Gcs__V1__NegotiateResponse body = GCS__V1__NEGOTIATE_RESPONSE__INIT;
+    body.version = PROTOCOL_VERSION;
+    body.session_id = (ProtobufCBinaryData){.data = session_id, .len = sizeof session_id};
+    body.lease_ms = LIMIT_SESSION_LEASE_MS;
+    body.instance_id = (ProtobufCBinaryData){.data = server->identity.instance_id, .len = 16};
+    body.capabilities = &offered;
+    body.limits = &limits;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_NEGOTIATE;
+    response.negotiate = &body;
+    request_reply(req, &response);
+    return STATUS_OK;
+}
+
+void
+rpc_server_negotiate(struct request *req, const struct rpc_capabilities *capabilities)
+{
+    struct error err;
+    if (negotiate(req, capabilities, &err) != STATUS_OK)
+        request_reject(req, &err);
+}
+
+void
+rpc_server_ping(struct request *req)
+{
+    Gcs__V1__PingResponse body = GCS__V1__PING_RESPONSE__INIT;
+    body.payload = req->call->ping->payload;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_PING;
+    response.ping = &body;
+    request_reply(req, &response);
+}

@@ -1,0 +1,78 @@
+/*
+ * Sessions: each request is run once, each answer kept until it is acknowledged, and sent only when its
+ * connection has room for it.
+ *
+ * Why credit: nanomsg's raw REP drops an answer without a word when the peer's connection is full. So a
+ * connection
+ * ("pipe") gets at most LIMIT_PIPE_ANSWERS answers and LIMIT_PIPE_ANSWER_BYTES that are not acknowledged, or
+ * one larger answer alone; the rest wait here, and each acknowledgement lets the next ones go.
+ *
+ * A session is opened by Negotiate, named by 16 random bytes, and ends LIMIT_SESSION_LEASE_MS after its last
+ * message. Request ids run at most LIMIT_SESSION_WINDOW_IDS ahead of the acknowledged one; an id at or below
+ * it was run before.
+ *
+ * Threads: every function may be called from any thread. RANK_SESSIONS; messages are sent outside the lock.
+ */
+#ifndef SERVER_RPC_SESSION_H
+#define SERVER_RPC_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/error.h"
+#include "server/base/timers.h"
+#include "server/rpc/listener.h"
+
+#define SESSION_ID_BYTES 16
+
+struct sessions;
+struct session_entry; /* one request of a session, from admission to acknowledgement */
+
+MUST_CHECK enum status sessions_new(struct timers *timers, struct sessions **ret, struct error *err);
+
+/* Every admitted request must have been answered before. */
+void sessions_free(struct sessions *sessions);
+
+/* Opens a session whose answers have at most `answer_bytes_max` bytes. RESOURCE_EXHAUSTED at LIMIT_SESSIONS.
+ */
+MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_bytes_max,
+                                    uint8_t id[SESSION_ID_BYTES], struct error *err);
+
+/*
+ * Admits a request.
+ *
+ * ret  its entry, which session_answer() takes; NULL with STATUS_OK: a repeat. A repeat of a running request
+ * moves its way back here and gets no answer of its own; a repeat of an answered one gets the kept answer
+ * again.
+ *
+ * UNAVAILABLE         no such session: the request must not be run
+ * INVALID_ARGUMENT    the id is 0 or was acknowledged already
+ * RESOURCE_EXHAUSTED  too many requests without acknowledgement
+ */
+MUST_CHECK enum status session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES],
+                                     uint64_t request_id, const struct route *route,
+                                     struct session_entry **ret, struct error *err);
+
+/*
+ * The client has the answers up to `through` and those listed. Renews the lease. An unknown session is
+ * ignored: that is what a client learns with its next request.
+ */
+void session_acknowledge(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t through,
+                         const uint64_t *listed, size_t listed_count);
+
+/* Most bytes an answer of this request may have. */
+uint32_t session_answer_bytes_max(const struct session_entry *entry);
+
+/* Keeps the answer and sends it as soon as there is credit. Takes `bytes` (malloc) and the entry. */
+void session_answer(struct session_entry *entry, void *bytes, size_t size);
+
+/* The session's id, for logs and for what belongs to a session. Valid until session_answer(). */
+const uint8_t *session_entry_id(const struct session_entry *entry);
+
+/* Figures for health and tests. */
+struct session_figures {
+    size_t sessions, running, kept, kept_bytes, waiting, pipes;
+};
+void sessions_figures(struct sessions *sessions, struct session_figures *ret);
+
+#endif
