@@ -30,7 +30,9 @@ enum mutex_rank {
     RANK_ORDER,       /* rpc: keyed order */
     RANK_APP,         /* sidecar, inbox: the container table */
     RANK_PROCESS,     /* inbox: one process and its streams */
+    RANK_OVERLAYS,    /* inbox: scratches and root file systems */
     RANK_EVENTS,      /* rpc: the event log */
+    RANK_CHILDREN,    /* inbox: children being watched */
     RANK_POLICY,      /* policy: the mutable decision state */
     RANK_VOLUMES,     /* mounts: the volume table */
     RANK_DIRECTORIES, /* mounts: reference counts of sandbox directories */
