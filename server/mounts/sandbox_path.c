@@ -124,8 +124,8 @@ enum status
 sandbox_path_parse(struct arena *arena, const char *source, size_t length, struct sandbox_path *ret,
                    struct error *err)
 {
-    size_t start;
-    bool windows;
+    size_t start = 0;
+    bool windows = false;
     TRY(prefix_parse(source, length, &start, &windows, err));
     const size_t prefix = strlen(SCHEME_PREFIX);
     const size_t size = length - start;

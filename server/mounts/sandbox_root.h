@@ -27,8 +27,6 @@ struct sandbox_root_options {
     mode_t parent_mode;   /* of the directories on the way to it: 0755 */
     bool allow_submounts; /* mount points below the root may be crossed */
     bool keep;            /* directories stay when the last container that held them is deleted */
-    bool reclaim;         /* finish the removals an earlier process left half done; only for the one process
-                             that makes directories below this root */
 };
 
 #define SANDBOX_ROOT_OPTIONS_DEFAULT ((struct sandbox_root_options){.leaf_mode = 0777, .parent_mode = 0755})

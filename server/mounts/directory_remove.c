@@ -1,0 +1,194 @@
+#include "server/mounts/directory_remove.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/base/fd.h"
+#include "server/mounts/sandbox_open.h"
+#include "server/mounts/sandbox_root_fields.h"
+
+/* Passes over one directory, each of which takes a level away. A tree that takes more does not fit in memory
+ * or on disk: somebody still adds to it. */
+#define PASSES_MAX 10000000
+
+static void
+dir_closep(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
+
+/* Opens `name` for reading its entries; NULL with errno. */
+static DIR *
+dir_open(int parent_fd, const char *name)
+{
+    int fd = sandbox_open(parent_fd, name, O_RDONLY | O_DIRECTORY, false);
+    if (fd < 0) {
+        errno = -fd;
+        return NULL;
+    }
+    DIR *dir = fdopendir(fd);
+    if (!dir)
+        fd_closep(&fd);
+    return dir;
+}
+
+/* Removes a file, a link or an empty directory; 0 or -1 with errno (ENOTEMPTY for a full one). */
+static int
+entry_remove(int dir_fd, const char *name)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -1;
+    int saved = errno;
+    if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return 0;
+    if (errno == ENOTDIR)
+        errno = saved; /* a file after all, and one that may not be removed */
+    else if (errno == EEXIST)
+        errno = ENOTEMPTY;
+    return -1;
+}
+
+/* Moves `name` from `dir_fd` up into `top_fd`, under a number that is free there; 0 or -1 with errno. */
+static int
+entry_raise(int dir_fd, const char *name, int top_fd, uint64_t *number)
+{
+    for (;;) {
+        char raised[32];
+        snprintf(raised, sizeof raised, "%" PRIu64, (*number)++);
+        if (renameat2(dir_fd, name, top_fd, raised, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno != EEXIST)
+            return -1;
+    }
+}
+
+typedef int entry_fn(int dir_fd, const char *name, int top_fd, uint64_t *number);
+
+/* Calls `act` on each entry, again and again until a pass sees none; 0 or -1 with errno. */
+static int
+entries_clear(DIR *dir, int top_fd, uint64_t *number, entry_fn *act)
+{
+    for (int pass = 0; pass < PASSES_MAX; pass++) {
+        bool seen = false;
+        rewinddir(dir);
+        for (;;) {
+            errno = 0;
+            const struct dirent *entry = readdir(dir);
+            if (!entry && errno != 0)
+                return -1;
+            if (!entry)
+                break;
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                continue;
+            seen = true;
+            if (act(dirfd(dir), entry->d_name, top_fd, number) < 0)
+                return -1;
+        }
+        if (!seen)
+            return 0;
+    }
+    errno = ENOTEMPTY;
+    return -1;
+}
+
+/* An entry two levels down: goes, or comes up one. */
+static int
+grandchild_clear(int dir_fd, const char *name, int top_fd, uint64_t *number)
+{
+    if (entry_remove(dir_fd, name) == 0)
+        return 0;
+    return errno == ENOTEMPTY ? entry_raise(dir_fd, name, top_fd, number) : -1;
+}
+
+/* An entry of the top directory: goes, with its own entries if need be. */
+static int
+child_clear(int dir_fd, const char *name, int top_fd, uint64_t *number)
+{
+    if (entry_remove(dir_fd, name) == 0)
+        return 0;
+    if (errno != ENOTEMPTY)
+        return -1;
+    CLEANUP(dir_closep)
+    DIR *child = dir_open(dir_fd, name);
+    if (!child)
+        return errno == ENOENT ? 0 : -1;
+    if (entries_clear(child, top_fd, number, grandchild_clear) < 0)
+        return -1;
+    return unlinkat(dir_fd, name, AT_REMOVEDIR);
+}
+
+/* Empties the directory; 0 or -1 with errno. */
+static int
+directory_empty(int parent_fd, const char *name)
+{
+    CLEANUP(dir_closep)
+    DIR *dir = dir_open(parent_fd, name);
+    if (!dir)
+        return -1;
+    uint64_t number = 0;
+    return entries_clear(dir, dirfd(dir), &number, child_clear);
+}
+
+/* Opens the directory that `path` lies in; negative errno. */
+static int
+parent_open(const struct sandbox_root *root, const char *path, uint16_t name)
+{
+    char parent[LIMIT_PATH_BYTES + 1] = ".";
+    if (name > 0) {
+        memcpy(parent, path, name - 1U);
+        parent[name - 1] = '\0';
+    }
+    return sandbox_open(root->fd, parent, O_PATH | O_DIRECTORY, root->walk.submounts);
+}
+
+enum status
+directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t name, bool contents,
+                        struct directory_removal *removal, struct error *err)
+{
+    *removal = DIRECTORY_REMOVAL_EMPTY;
+    CLEANUP(fd_closep)
+    int parent = parent_open(root, path, name);
+    if (parent == -ENOENT)
+        return STATUS_OK;
+    if (parent < 0)
+        return error_set(err, STATUS_DATA_LOSS, -parent,
+                         "reach the parent of sandbox directory 'sandbox:///%s' to remove it", path);
+    if (unlinkat(parent, path + name, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTDIR)
+        return STATUS_OK;
+    bool full = errno == ENOTEMPTY || errno == EEXIST;
+    if (full && !contents)
+        return STATUS_OK;
+    if (!full)
+        return error_set(err, STATUS_DATA_LOSS, errno, "remove sandbox directory 'sandbox:///%s'", path);
+
+    /* A colon: sandbox_path_parse() lets no source have this name. */
+    uint64_t number = atomic_fetch_add_explicit(&root->removed, 1, memory_order_relaxed);
+    snprintf(removal->name, sizeof removal->name, ":removed-%ld-%" PRIu64, (long)getpid(), number);
+    if (renameat2(parent, path + name, parent, removal->name, RENAME_NOREPLACE) < 0)
+        return error_set(err, STATUS_DATA_LOSS, errno,
+                         "rename sandbox directory 'sandbox:///%s' to remove it", path);
+    removal->parent_fd = TAKE_FD(parent);
+    return STATUS_OK;
+}
+
+enum status
+directory_removal_end(struct directory_removal *removal, struct error *err)
+{
+    CLEANUP(fd_closep)
+    int parent = TAKE_FD(removal->parent_fd);
+    if (parent < 0)
+        return STATUS_OK;
+    if (directory_empty(parent, removal->name) < 0 || unlinkat(parent, removal->name, AT_REMOVEDIR) < 0)
+        return error_set(err, STATUS_DATA_LOSS, errno,
+                         "remove the contents of a sandbox directory, now called '%s'", removal->name);
+    return STATUS_OK;
+}

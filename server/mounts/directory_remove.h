@@ -1,0 +1,47 @@
+/*
+ * Taking one directory below the sandbox root away. Internal to the mount directories; see directory_hold.h.
+ *
+ * It happens in two parts, so that the name is free again after a few system calls however much a container
+ * has left behind: the directory is removed, or renamed to a name that no mount source can have; then what
+ * was renamed is emptied and removed. No link is followed and no mount is crossed, and what is deeper than
+ * one level is moved up instead of descended into: a tree that a container has made takes no memory, stack or
+ * descriptors of ours, however deep it is.
+ *
+ * Threads: safe from any thread for different directories. Blocks on the file system.
+ */
+#ifndef SERVER_MOUNTS_DIRECTORY_REMOVE_H
+#define SERVER_MOUNTS_DIRECTORY_REMOVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/error.h"
+
+struct sandbox_root;
+
+struct directory_removal {
+    int parent_fd;  /* -1: nothing is left to do */
+    char name[256]; /* in `parent_fd` */
+};
+
+#define DIRECTORY_REMOVAL_EMPTY ((struct directory_removal){.parent_fd = -1})
+
+/*
+ * Frees the name.
+ *
+ * path      below the root
+ * name      where the last component begins in it
+ * contents  the directory goes with all that is in it; false: only if it is empty, else it stays
+ * removal   given to directory_removal_end() afterwards, whatever is returned
+ *
+ * A directory that is gone already, or has become something else, is no failure. DATA_LOSS: it could not be
+ * removed.
+ */
+MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t name,
+                                               bool contents, struct directory_removal *removal,
+                                               struct error *err);
+
+/* Removes what was renamed, and closes. DATA_LOSS: some of it is left. */
+MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, struct error *err);
+
+#endif
