@@ -2,13 +2,24 @@
  * The calling side of the transport: what libgcs is made of and what the sidecar calls the inbox through.
  *
  * One raw REQ socket, own request ids, any number of calls in flight. The caller negotiates a session,
- * acknowledges answers, repeats a call whose answer does not come (same id: the server runs it once), keeps
- * the session alive, and notices within 20 ms when the connection is lost (nanomsg does not tell:
- * NN_STAT_CURRENT_CONNECTIONS is polled). When the server comes back as another instance, every call of the
- * old one fails with UNAVAILABLE.
+ * acknowledges answers (in the next request, or by a request without a body when none comes), repeats a call
+ * whose answer does not come (same id: the server runs it once), keeps the session alive, and notices within
+ * 20 ms when the connection is lost while calls are in flight (nanomsg does not tell:
+ * NN_STAT_CURRENT_CONNECTIONS is polled).
+ *
+ * When the connection is lost
+ *   with fail_fast     every call fails UNAVAILABLE at once; the next connection begins a new session
+ *   without fail_fast  calls wait for the server until their deadlines. When it comes back they are repeated
+ *                      in the old session. An answer UNAVAILABLE with an empty session id says that the
+ * server does not know that session (it was started anew, or the lease ran out); then the caller negotiates
+ * another. A call that the server may have run fails UNAVAILABLE; one that was never sent, or sent once and
+ * refused by that very answer, goes on in the new session.
+ *
+ * Answers that nobody waits for (late, repeated, of another session) are dropped and counted.
  *
  * Threads: every function may be called from any thread. Callbacks run on the caller's receive thread or its
- * timer thread with no lock held; they must not block and must not call caller_stop().
+ * timer thread with no lock held; they must not block and must not call caller_stop(). Messages are handed to
+ * nanomsg, without waiting, under the caller's lock (RANK_CALLER): that is what keeps calls in order.
  */
 #ifndef SERVER_RPC_CALLER_H
 #define SERVER_RPC_CALLER_H
@@ -36,7 +47,9 @@ enum caller_state {
  */
 typedef void caller_answer_fn(void *arg, const Gcs__V1__Response *response, const struct error *err);
 
-/* `instance_changed`: the server is another run of the program than before, so it has forgotten everything.
+/*
+ * Changes of state, in their order, one at a time. negotiated: borrowed for the call, NULL while CONNECTING.
+ * instance_changed: the server is another run of the program than before, so it has forgotten everything.
  */
 typedef void caller_state_fn(void *arg, enum caller_state state, const Gcs__V1__NegotiateResponse *negotiated,
                              bool instance_changed);
@@ -60,15 +73,27 @@ void caller_stop(struct caller *caller);
  */
 MUST_CHECK enum status caller_wait_ready(struct caller *caller, int64_t deadline_ns, struct error *err);
 
-/* What the server last negotiated; false before it did. The strings of `*ret` live as long as the caller. */
-bool caller_negotiated(struct caller *caller, const Gcs__V1__NegotiateResponse **ret);
+/* A copy of what the server last negotiated, to be freed with gcs__v1__negotiate_response__free_unpacked(ret,
+ * NULL); false before it did, or without memory. */
+bool caller_negotiated(struct caller *caller, Gcs__V1__NegotiateResponse **ret);
+
+/* Counters since the start; for metrics and tests. */
+struct caller_counters {
+    uint64_t sent;     /* requests with a body, repeats included */
+    uint64_t repeated; /* of these, repeats */
+    uint64_t acks;     /* requests without a body */
+    uint64_t answered; /* calls that got an answer */
+    uint64_t dropped;  /* messages nobody waited for, or that were none */
+};
+void caller_count(struct caller *caller, struct caller_counters *ret);
 
 /*
- * Sends `call` and later calls `on_answer` exactly once. Envelope fields of the transport (session, request
- * id, acknowledgements) are the caller's business; `call` is packed before the function returns and stays the
- * owner's.
+ * Sends `call`, in the order of the calls, and later calls `on_answer` exactly once. Envelope fields of the
+ * transport (session, request id, acknowledgements) are the caller's business; `call` is packed before the
+ * function returns and stays the owner's.
  *
- * call        timeout_ms is the time limit here and at the server; 0 is 30 s
+ * call        timeout_ms is the time limit here and at the server; 0 is 30 s. The caller gives the server
+ *             100 ms more to say so itself before it answers DEADLINE_EXCEEDED on its own
  * on_answer   never called when the function fails
  *
  * RESOURCE_EXHAUSTED  too many calls in flight, or the packed call is larger than the server receives
