@@ -126,10 +126,13 @@ timers_stop(struct timers *timers)
         return;
     mutex_lock(&timers->state.lock);
     timers->state.stopping = true;
-    struct timer **heap = timers->state.heap;
     pthread_cond_broadcast(&timers->state.wake);
     mutex_unlock(&timers->state.lock);
     pthread_join(timers->thread, NULL);
+    /* Only now: a function that was at work may have armed timers and moved the heap. */
+    mutex_lock(&timers->state.lock);
+    struct timer **heap = timers->state.heap;
+    mutex_unlock(&timers->state.lock);
     pthread_cond_destroy(&timers->state.wake);
     pthread_cond_destroy(&timers->state.fired);
     mutex_done(&timers->state.lock);
@@ -193,9 +196,13 @@ timer_cancel_and_wait(struct timer *timer)
 {
     struct timers *timers = timer->timers;
     mutex_lock(&timers->state.lock);
-    if (timer->place != 0)
-        heap_remove(timers, timer);
-    while (timers->state.running == timer)
+    for (;;) {
+        if (timer->place != 0)
+            heap_remove(timers, timer);
+        if (timers->state.running != timer)
+            break;
+        /* It may arm itself again before it ends, so look anew after that. */
         condition_wait(&timers->state.fired, &timers->state.lock);
+    }
     mutex_unlock(&timers->state.lock);
 }

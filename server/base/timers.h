@@ -47,7 +47,10 @@ MUST_CHECK enum status timer_arm(struct timer *timer, int64_t at_ns);
  */
 bool timer_cancel(struct timer *timer);
 
-/* Cancels, and when the function runs right now waits for its end. Not from the timer's own function. */
+/*
+ * Cancels, and when the function runs right now waits for its end; the timer is not armed afterwards, even if
+ * that function armed it. Not from the timer's own function.
+ */
 void timer_cancel_and_wait(struct timer *timer);
 
 #endif
