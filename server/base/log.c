@@ -1,15 +1,20 @@
 #include "server/base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "server/base/fd.h"
+#include "server/base/text.h"
 
-/* A longer line is cut inside its last text and still closed properly. */
-enum { LINE_MAX_BYTES = 8192, LINE_TAIL_BYTES = 8 };
+/* A write(2) of at most PIPE_BUF bytes to a pipe is never mixed with another. A longer line is cut inside its
+ * last text and still closed properly. */
+enum { LINE_MAX_BYTES = PIPE_BUF, LINE_TAIL_BYTES = 8 };
 
 struct line {
     char bytes[LINE_MAX_BYTES];
@@ -60,21 +65,23 @@ put(struct line *line, const char *bytes, size_t size)
     line->used += size;
 }
 
-/* A JSON string. Bytes outside printable ASCII are written as \u00xx, so a line is valid JSON whatever comes
- * in. */
+/* A JSON string. UTF-8 stays as it is; a byte that is none is written as the character of its number, so a
+ * line is valid JSON whatever comes in. */
 static void
 put_string(struct line *line, const char *text)
 {
     put(line, "\"", 1);
-    for (const char *c = text; *c && line->used < sizeof line->bytes - 2 * LINE_TAIL_BYTES; c++) {
-        unsigned char byte = (unsigned char)*c;
+    while (*text && line->used < sizeof line->bytes - 2 * LINE_TAIL_BYTES) {
+        unsigned char byte = (unsigned char)*text;
+        size_t length = text_utf8_length(text, strnlen(text, 4));
         char escaped[8];
         if (byte == '"' || byte == '\\')
             put(line, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\%c", byte));
-        else if (byte < 0x20 || byte >= 0x7F)
+        else if (byte < 0x20 || byte == 0x7F || length == 0)
             put(line, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", byte));
         else
-            put(line, c, 1);
+            put(line, text, length);
+        text += length ? length : 1;
     }
     line->bytes[line->used++] = '"'; /* the tail is reserved for this and the line's end */
 }
@@ -92,7 +99,9 @@ log_write(enum log_level level, const char *message, const struct log_field *fie
 {
     if ((int)level > atomic_load_explicit(&level_max, memory_order_relaxed))
         return;
-    struct line line = {.used = 0};
+    int saved = errno;
+    struct line line;
+    line.used = 0; /* and 4 KiB that need no zeroes */
     char text[CLOCK_WALL_TEXT_MAX];
     clock_wall_text(text);
     put(&line, "{\"time\":", 8);
@@ -112,6 +121,6 @@ log_write(enum log_level level, const char *message, const struct log_field *fie
     }
     line.bytes[line.used++] = '}';
     line.bytes[line.used++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line.bytes, line.used);
-    (void)written; /* nobody is left to tell */
+    (void)fd_write_full(STDERR_FILENO, line.bytes, line.used); /* nobody is left to tell of a failure */
+    errno = saved;
 }

@@ -1,11 +1,12 @@
 /*
- * JSON lines on standard error: one object a line, one write(2) a line, so lines of several threads never
- * mix.
+ * JSON lines on standard error: one object a line, one write(2) of at most PIPE_BUF bytes a line, so lines of
+ * several threads and programs never mix; text beyond that is cut.
  *
  *     LOG_INFO("request", LOG_TEXT("method", name), LOG_NUMBER("duration_us", us));
  *
  * Library code never logs a failure it returns; the reply step logs each once, with the request id. No
- * environment, argument or policy text goes into a line. Any thread may log; log_set_level() is for start-up.
+ * environment, argument or policy text goes into a line. Any thread may log, and errno is kept;
+ * log_set_level() is for start-up.
  */
 #ifndef SERVER_BASE_LOG_H
 #define SERVER_BASE_LOG_H
@@ -34,7 +35,14 @@ void log_set_program(const char *name);
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields, size_t count);
 
-#define LOG_TEXT(name_, text_)     ((struct log_field){.name = (name_), .text = (text_) ? (text_) : ""})
+/* A function, so that `text` may be an array as well as a pointer that can be NULL. */
+static inline struct log_field
+log_text(const char *name, const char *text)
+{
+    return (struct log_field){.name = name, .text = text ? text : ""};
+}
+
+#define LOG_TEXT(name_, text_)     log_text((name_), (text_))
 #define LOG_NUMBER(name_, number_) ((struct log_field){.name = (name_), .number = (number_)})
 
 #define LOG_LINE(level, message, ...)                                                                        \

@@ -27,6 +27,12 @@ sequence_length(const unsigned char *s, size_t left)
     return length;
 }
 
+size_t
+text_utf8_length(const char *text, size_t length)
+{
+    return length == 0 ? 0 : sequence_length((const unsigned char *)text, length);
+}
+
 bool
 text_is_utf8(const char *text, size_t length)
 {

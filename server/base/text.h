@@ -11,6 +11,10 @@
  * allowed. */
 bool text_is_utf8(const char *text, size_t length);
 
+/* Bytes of the UTF-8 character that `text` begins with (1 to 4), or 0 when its `length` bytes begin with
+ * none. */
+size_t text_utf8_length(const char *text, size_t length);
+
 /* Whether `text` is `length` lower-case hexadecimal digits and nothing else. */
 bool text_is_hex(const char *text, size_t length);
 
