@@ -1,0 +1,613 @@
+#include "server/mounts/layer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/base/fd.h"
+#include "server/base/limits.h"
+#include "server/base/text.h"
+#include "tests/unit/mounts/layer_fixture.h"
+
+#define ABC_DIGEST   "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define EMPTY_DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+/* SHA-256 of 1,000,000 times 'a' (FIPS 180-2, appendix B.3). */
+#define MILLION_DIGEST "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+/* SHA-256 of the raw digests of "abc" and of nothing, in this order. */
+#define ABC_EMPTY_DIGEST "6f1290896ee81a0349174d19f4473d267a10289c40480861d5c42affffbd79f9"
+
+struct fixture {
+    struct scratch scratch;
+    struct layer_store *store;
+    size_t descriptors; /* with the store open */
+};
+
+static struct layer_store *
+store_open(const struct scratch *scratch, const struct layer_source *source, uint64_t layer_bytes_max,
+           uint64_t total_bytes_max)
+{
+    struct layer_limits limits = {.layer_bytes_max = layer_bytes_max, .total_bytes_max = total_bytes_max};
+    struct layer_store *store = NULL;
+    struct error err;
+    assert_int_equal(layer_store_open(scratch->layers, source, &limits, &store, &err), STATUS_OK);
+    return store;
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    scratch_make(&fixture->scratch);
+    fixture->store =
+        store_open(&fixture->scratch, &layer_source_memfd, LIMIT_LAYER_BYTES, LIMIT_LAYERS_TOTAL_BYTES);
+    fixture->descriptors = open_descriptors();
+    *state = fixture;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    layer_store_close(fixture->store);
+    scratch_remove(&fixture->scratch);
+    free(fixture);
+    return 0;
+}
+
+/* Uses a store of the test's own instead. */
+static void
+store_replace(struct fixture *fixture, const struct layer_source *source, uint64_t layer_bytes_max,
+              uint64_t total_bytes_max)
+{
+    layer_store_close(fixture->store);
+    fixture->store = store_open(&fixture->scratch, source, layer_bytes_max, total_bytes_max);
+}
+
+static struct layer *
+open_ok(struct layer_store *store, const char *name)
+{
+    struct layer *layer = NULL;
+    struct error err;
+    enum status status = layer_open(store, name, &layer, &err);
+    if (status != STATUS_OK)
+        fail_msg("%s: %s", name, err.text);
+    return layer;
+}
+
+static void
+assert_refused(struct fixture *fixture, const char *name, enum status expected)
+{
+    struct layer *layer = NULL;
+    struct error err;
+    uint64_t bytes = layer_store_bytes(fixture->store);
+    size_t descriptors = open_descriptors();
+    enum status status = layer_open(fixture->store, name, &layer, &err);
+    if (status != expected)
+        fail_msg("'%s': %s instead of %s", name, status_name(status), status_name(expected));
+    assert_null(layer);
+    assert_int_equal(err.status, expected);
+    assert_true(err.text[0] != '\0');
+    assert_int_equal(layer_store_bytes(fixture->store), bytes);
+    assert_int_equal(open_descriptors(), descriptors);
+}
+
+/* SHA-256 of the bytes of a descriptor from 0 to its end, by the one-shot function. */
+static void
+digest_of_descriptor(int fd, char text[LAYER_DIGEST_TEXT])
+{
+    struct stat info;
+    assert_int_equal(fstat(fd, &info), 0);
+    size_t size = (size_t)info.st_size;
+    unsigned char *bytes = malloc(size + 1), digest[LAYER_DIGEST_BYTES];
+    assert_int_equal(pread(fd, bytes, size, 0), info.st_size);
+    assert_int_equal(EVP_Digest(bytes, size, digest, NULL, EVP_sha256(), NULL), 1);
+    free(bytes);
+    text_hex(text, digest, sizeof digest);
+}
+
+static void
+known_content_has_its_known_digest(void **state)
+{
+    struct fixture *fixture = *state;
+    char *million = malloc(1000000);
+    memset(million, 'a', 1000000);
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    scratch_write(&fixture->scratch, "empty", "", 0);
+    scratch_write(&fixture->scratch, "million", million, 1000000);
+    free(million);
+    static const struct {
+        const char *name, *digest;
+        uint64_t size_bytes;
+    } cases[] = {{"abc", ABC_DIGEST, 3}, {"empty", EMPTY_DIGEST, 0}, {"million", MILLION_DIGEST, 1000000}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct layer *layer = open_ok(fixture->store, cases[i].name);
+        assert_string_equal(layer_digest(layer), cases[i].digest);
+        assert_int_equal(layer_image(layer)->size_bytes, cases[i].size_bytes);
+        assert_int_equal(layer_store_bytes(fixture->store), cases[i].size_bytes);
+        layer_close(layer);
+    }
+    assert_int_equal(layer_store_bytes(fixture->store), 0);
+    assert_int_equal(open_descriptors(), fixture->descriptors);
+}
+
+static void
+the_image_holds_exactly_the_bytes_that_were_hashed(void **state)
+{
+    struct fixture *fixture = *state;
+    static const size_t sizes[] = {1, 4095, 262143, 262144, 262145, 3 * 262144 + 17};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        scratch_fill(&fixture->scratch, "layer", sizes[i], (unsigned)i);
+        struct layer *layer = open_ok(fixture->store, "layer");
+        char of_image[LAYER_DIGEST_TEXT], of_file[LAYER_DIGEST_TEXT], path[SCRATCH_PATH_MAX + 16];
+        snprintf(path, sizeof path, "%s/layer", fixture->scratch.layers);
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        digest_of_descriptor(file, of_file);
+        digest_of_descriptor(layer_image(layer)->fd, of_image);
+        close(file);
+        assert_string_equal(layer_digest(layer), of_file);
+        assert_string_equal(of_image, of_file);
+        layer_close(layer);
+    }
+}
+
+static void
+a_stack_of_one_has_the_digest_of_its_layer(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    struct layer *layer = open_ok(fixture->store, "abc");
+    char digest[LAYER_DIGEST_TEXT];
+    struct error err;
+    assert_int_equal(layer_stack_digest(&layer, 1, digest, &err), STATUS_OK);
+    assert_string_equal(digest, ABC_DIGEST);
+    layer_close(layer);
+}
+
+static void
+a_stack_has_the_digest_of_its_raw_digests_base_first(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    scratch_write(&fixture->scratch, "empty", "", 0);
+    struct layer *layers[2] = {open_ok(fixture->store, "abc"), open_ok(fixture->store, "empty")};
+    struct layer *turned[2] = {layers[1], layers[0]};
+    char digest[LAYER_DIGEST_TEXT], other[LAYER_DIGEST_TEXT];
+    struct error err;
+    assert_int_equal(layer_stack_digest(layers, 2, digest, &err), STATUS_OK);
+    assert_int_equal(layer_stack_digest(turned, 2, other, &err), STATUS_OK);
+    assert_string_equal(digest, ABC_EMPTY_DIGEST);
+    assert_string_not_equal(other, digest);
+    layer_close(layers[0]);
+    layer_close(layers[1]);
+}
+
+static void
+a_name_that_is_no_single_component_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char longest[LIMIT_NAME_BYTES + 1], over_long[LIMIT_NAME_BYTES + 2];
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    memset(over_long, 'a', sizeof over_long - 1);
+    over_long[sizeof over_long - 1] = '\0';
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    scratch_write(&fixture->scratch, longest, "abc", 3);
+    const char *const names[] = {
+        "",         ".",           "..",     "/", "/abc", "abc/", "./abc", "../abc", "../layers/abc",
+        "a/../abc", "/etc/passwd", over_long};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        assert_refused(fixture, names[i], STATUS_INVALID_ARGUMENT);
+    layer_close(open_ok(fixture->store, longest));
+}
+
+static void
+a_missing_file_is_not_found(void **state)
+{
+    assert_refused(*state, "missing", STATUS_NOT_FOUND);
+}
+
+static void
+what_is_no_regular_file_is_refused_without_waiting(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    int dir = open(fixture->scratch.layers, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(symlinkat("abc", dir, "symlink"), 0);
+    assert_int_equal(symlinkat("nowhere", dir, "dangling"), 0);
+    assert_int_equal(symlinkat("/etc/passwd", dir, "outside"), 0);
+    assert_int_equal(mkfifoat(dir, "fifo", 0600), 0); /* nobody will ever open its other end */
+    assert_int_equal(mkdirat(dir, "directory", 0700), 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/socket", fixture->scratch.layers);
+    int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(socket_fd, (const struct sockaddr *)&address, sizeof address), 0);
+    static const char *const names[] = {"symlink", "dangling", "outside", "fifo", "directory", "socket"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        assert_refused(fixture, names[i], STATUS_FAILED_PRECONDITION);
+    if (mknodat(dir, "device", S_IFCHR | 0600, makedev(1, 5)) == 0) /* /dev/zero: endless */
+        assert_refused(fixture, "device", STATUS_FAILED_PRECONDITION);
+    else
+        print_message("no device was tried: making one needs root\n");
+    close(socket_fd);
+    close(dir);
+}
+
+static void
+a_layer_over_the_limit_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    store_replace(fixture, &layer_source_memfd, 1000, 5000);
+    scratch_fill(&fixture->scratch, "fits", 1000, 1);
+    scratch_fill(&fixture->scratch, "over", 1001, 1);
+    assert_refused(fixture, "over", STATUS_RESOURCE_EXHAUSTED);
+    layer_close(open_ok(fixture->store, "fits"));
+}
+
+static void
+layers_together_stay_under_the_total(void **state)
+{
+    struct fixture *fixture = *state;
+    store_replace(fixture, &layer_source_memfd, 1000, 1000);
+    scratch_fill(&fixture->scratch, "a", 600, 1);
+    scratch_fill(&fixture->scratch, "b", 400, 2);
+    scratch_fill(&fixture->scratch, "c", 401, 3);
+    struct layer *a = open_ok(fixture->store, "a");
+    assert_refused(fixture, "c", STATUS_RESOURCE_EXHAUSTED);
+    struct layer *b = open_ok(fixture->store, "b");
+    assert_int_equal(layer_store_bytes(fixture->store), 1000);
+    layer_close(a);
+    layer_close(open_ok(fixture->store, "c"));
+    layer_close(b);
+    assert_int_equal(layer_store_bytes(fixture->store), 0);
+}
+
+#define RACERS       6
+#define RACER_ROUNDS 200
+
+struct racer {
+    pthread_t thread;
+    struct layer_store *store;
+    unsigned over, odd, opened; /* totals seen over the cap; unexpected statuses; successes */
+};
+
+static void *
+racer_run(void *arg)
+{
+    struct racer *racer = arg;
+    for (int i = 0; i < RACER_ROUNDS; i++) {
+        struct layer *layer = NULL;
+        struct error err;
+        enum status status = layer_open(racer->store, "a", &layer, &err);
+        racer->over += layer_store_bytes(racer->store) > 1000;
+        racer->odd += status != STATUS_OK && status != STATUS_RESOURCE_EXHAUSTED;
+        racer->opened += status == STATUS_OK;
+        layer_close(layer);
+    }
+    return NULL;
+}
+
+static void
+the_total_holds_when_many_threads_open_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    store_replace(fixture, &layer_source_memfd, 1000, 1000);
+    scratch_fill(&fixture->scratch, "a", 400, 1); /* two fit, a third never */
+    struct racer racers[RACERS];
+    unsigned opened = 0, odd = 0, over = 0;
+    for (size_t i = 0; i < RACERS; i++) {
+        racers[i] = (struct racer){.store = fixture->store};
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, racer_run, &racers[i]), 0);
+    }
+    for (size_t i = 0; i < RACERS; i++) {
+        pthread_join(racers[i].thread, NULL);
+        opened += racers[i].opened;
+        odd += racers[i].odd;
+        over += racers[i].over;
+    }
+    assert_int_equal(over, 0);
+    assert_int_equal(odd, 0);
+    assert_true(opened >= RACER_ROUNDS); /* somebody always gets one */
+    assert_int_equal(layer_store_bytes(fixture->store), 0);
+}
+
+/*
+ * A source that lets the host act at the worst moment: after the file was opened and measured, before it is
+ * read. Sources are constant tables without an argument, so the one thing it acts on is named here.
+ */
+static struct {
+    const struct scratch *scratch;
+    void (*act)(const struct scratch *scratch);
+} host;
+
+static enum status
+hostile_verify(int file_fd, uint64_t size_bytes, const char *name, struct layer_image *ret, struct error *err)
+{
+    host.act(host.scratch);
+    return layer_source_memfd.verify(file_fd, size_bytes, name, ret, err);
+}
+
+static enum status
+hostile_attach(const struct layer_image *image, struct loop_device *ret, struct error *err)
+{
+    return layer_source_memfd.attach(image, ret, err);
+}
+
+static void
+hostile_release(struct layer_image *image)
+{
+    layer_source_memfd.release(image);
+}
+
+static const struct layer_source source_hostile = {
+    .name = "hostile",
+    .verify = hostile_verify,
+    .attach = hostile_attach,
+    .release = hostile_release,
+};
+
+static void
+host_truncates(const struct scratch *scratch)
+{
+    scratch_write(scratch, "layer", "ab", 2);
+}
+
+static void
+host_empties(const struct scratch *scratch)
+{
+    scratch_write(scratch, "layer", "", 0);
+}
+
+static void
+host_grows(const struct scratch *scratch)
+{
+    scratch_write(scratch, "layer", "abcdefghijklmnop", 16);
+}
+
+static void
+host_replaces(const struct scratch *scratch)
+{
+    char from[SCRATCH_PATH_MAX + 16], to[SCRATCH_PATH_MAX + 16];
+    scratch_write(scratch, "other", "xyz", 3);
+    snprintf(from, sizeof from, "%s/other", scratch->layers);
+    snprintf(to, sizeof to, "%s/layer", scratch->layers);
+    if (rename(from, to) < 0)
+        abort();
+}
+
+static void
+host_rewrites(const struct scratch *scratch)
+{
+    scratch_write(scratch, "layer", "xyz", 3);
+}
+
+static void
+host_removes(const struct scratch *scratch)
+{
+    char path[SCRATCH_PATH_MAX + 16];
+    snprintf(path, sizeof path, "%s/layer", scratch->layers);
+    if (unlink(path) < 0)
+        abort();
+}
+
+static void
+what_the_host_does_after_the_file_is_opened_cannot_part_digest_and_content(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        void (*act)(const struct scratch *scratch);
+        enum status status;
+        const char *content; /* of the image, on success */
+    } cases[] = {
+        {host_truncates, STATUS_ABORTED, NULL}, {host_empties, STATUS_ABORTED, NULL},
+        {host_grows, STATUS_OK, "abc"},         {host_replaces, STATUS_OK, "abc"},
+        {host_removes, STATUS_OK, "abc"},       {host_rewrites, STATUS_OK, "xyz"},
+    };
+    store_replace(fixture, &source_hostile, 1000, 1000);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scratch_write(&fixture->scratch, "layer", "abc", 3);
+        host.scratch = &fixture->scratch;
+        host.act = cases[i].act;
+        if (cases[i].status != STATUS_OK) {
+            assert_refused(fixture, "layer", cases[i].status);
+            continue;
+        }
+        struct layer *layer = open_ok(fixture->store, "layer");
+        char bytes[17] = "", digest[LAYER_DIGEST_TEXT];
+        assert_int_equal(pread(layer_image(layer)->fd, bytes, 16, 0), 3);
+        assert_string_equal(bytes, cases[i].content);
+        digest_of_descriptor(layer_image(layer)->fd, digest);
+        assert_string_equal(layer_digest(layer), digest);
+        layer_close(layer);
+    }
+    assert_int_equal(layer_store_bytes(fixture->store), 0);
+}
+
+struct scribbler {
+    const struct scratch *scratch;
+    atomic_bool stop;
+};
+
+/* Writes over the file, and makes it shorter and longer, as fast as it can. */
+static void *
+scribbler_run(void *arg)
+{
+    struct scribbler *scribbler = arg;
+    for (unsigned round = 0; !atomic_load(&scribbler->stop); round++)
+        scratch_fill(scribbler->scratch, "layer", 600000 + (round % 3) * 100000, round);
+    return NULL;
+}
+
+static void
+a_file_that_changes_all_the_time_never_parts_digest_and_content(void **state)
+{
+    struct fixture *fixture = *state;
+    struct scribbler scribbler = {.scratch = &fixture->scratch};
+    pthread_t thread;
+    unsigned opened = 0, odd = 0, parted = 0;
+    scratch_fill(&fixture->scratch, "layer", 600000, 0);
+    assert_int_equal(pthread_create(&thread, NULL, scribbler_run, &scribbler), 0);
+    for (int i = 0; i < 200; i++) {
+        struct layer *layer = NULL;
+        struct error err;
+        enum status status = layer_open(fixture->store, "layer", &layer, &err);
+        if (status == STATUS_OK) {
+            char digest[LAYER_DIGEST_TEXT];
+            digest_of_descriptor(layer_image(layer)->fd, digest);
+            parted += strcmp(digest, layer_digest(layer)) != 0;
+            opened++;
+        } else {
+            odd += status != STATUS_ABORTED;
+        }
+        layer_close(layer);
+    }
+    atomic_store(&scribbler.stop, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(parted, 0);
+    assert_int_equal(odd, 0);
+    assert_true(opened > 0);
+}
+
+static void
+an_image_cannot_be_changed_by_anybody(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    struct layer *layer = open_ok(fixture->store, "abc");
+    int fd = layer_image(layer)->fd;
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(ftruncate(fd, 1), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(ftruncate(fd, 100), -1);
+    assert_int_equal(errno, EPERM);
+    assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    layer_close(layer);
+}
+
+static void
+memory_that_is_refused_half_way_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_fill(&fixture->scratch, "layer", 1000000, 1);
+    struct rlimit old, small = {.rlim_cur = 300000, .rlim_max = RLIM_INFINITY};
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small.rlim_max = old.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0); /* memfds obey it, too */
+    struct layer *layer = NULL;
+    struct error err;
+    enum status status = layer_open(fixture->store, "layer", &layer, &err);
+    setrlimit(RLIMIT_FSIZE, &old);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(status, STATUS_INTERNAL);
+    assert_null(layer);
+    assert_int_equal(layer_store_bytes(fixture->store), 0);
+    assert_int_equal(open_descriptors(), fixture->descriptors);
+}
+
+static void
+descriptors_that_run_out_leave_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    struct rlimit old, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int next = open("/", O_PATH | O_CLOEXEC); /* the lowest free number */
+    close(next);
+    for (unsigned spare = 0; spare < 2; spare++) { /* the file needs one, the memfd another */
+        struct layer *layer = NULL;
+        struct error err;
+        few = (struct rlimit){.rlim_cur = (rlim_t)next + spare, .rlim_max = old.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        enum status status = layer_open(fixture->store, "abc", &layer, &err);
+        setrlimit(RLIMIT_NOFILE, &old);
+        assert_int_equal(status, STATUS_RESOURCE_EXHAUSTED);
+        assert_null(layer);
+        assert_int_equal(layer_store_bytes(fixture->store), 0);
+        assert_int_equal(open_descriptors(), fixture->descriptors);
+    }
+    layer_close(open_ok(fixture->store, "abc"));
+}
+
+static void
+a_store_stays_with_the_directory_it_was_opened_on(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    char moved[SCRATCH_PATH_MAX + 16];
+    snprintf(moved, sizeof moved, "%s/moved", fixture->scratch.path);
+    assert_int_equal(rename(fixture->scratch.layers, moved), 0);
+    assert_int_equal(mkdir(fixture->scratch.layers, 0755), 0);
+    scratch_write(&fixture->scratch, "abc", "xyz", 3);
+    struct layer *layer = open_ok(fixture->store, "abc");
+    assert_string_equal(layer_digest(layer), ABC_DIGEST);
+    layer_close(layer);
+}
+
+static void
+a_layer_directory_that_is_none_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct layer_store *store = NULL;
+    struct error err;
+    char path[SCRATCH_PATH_MAX + 16];
+    scratch_write(&fixture->scratch, "abc", "abc", 3);
+    snprintf(path, sizeof path, "%s/abc", fixture->scratch.layers);
+    assert_int_equal(layer_store_open(path, &layer_source_memfd, &layer_limits_default, &store, &err),
+                     STATUS_FAILED_PRECONDITION);
+    snprintf(path, sizeof path, "%s/missing", fixture->scratch.layers);
+    assert_int_equal(layer_store_open(path, &layer_source_memfd, &layer_limits_default, &store, &err),
+                     STATUS_NOT_FOUND);
+    assert_null(store);
+    assert_int_equal(open_descriptors(), fixture->descriptors);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(known_content_has_its_known_digest),
+        TEST(the_image_holds_exactly_the_bytes_that_were_hashed),
+        TEST(a_stack_of_one_has_the_digest_of_its_layer),
+        TEST(a_stack_has_the_digest_of_its_raw_digests_base_first),
+        TEST(a_name_that_is_no_single_component_is_refused),
+        TEST(a_missing_file_is_not_found),
+        TEST(what_is_no_regular_file_is_refused_without_waiting),
+        TEST(a_layer_over_the_limit_is_refused),
+        TEST(layers_together_stay_under_the_total),
+        TEST(the_total_holds_when_many_threads_open_at_once),
+        TEST(what_the_host_does_after_the_file_is_opened_cannot_part_digest_and_content),
+        TEST(a_file_that_changes_all_the_time_never_parts_digest_and_content),
+        TEST(an_image_cannot_be_changed_by_anybody),
+        TEST(memory_that_is_refused_half_way_leaves_nothing),
+        TEST(descriptors_that_run_out_leave_nothing),
+        TEST(a_store_stays_with_the_directory_it_was_opened_on),
+        TEST(a_layer_directory_that_is_none_is_refused),
+    };
+    return cmocka_run_group_tests_name("layer", tests, NULL, NULL);
+}
