@@ -99,15 +99,23 @@ outgoing_add(struct outgoing **list, const struct session_entry *entry)
 }
 
 static void
-outgoing_send(struct outgoing *list)
+outgoing_drop(struct outgoing *list)
 {
     struct outgoing *item, *after;
     LL_FOREACH_SAFE(list, item, after)
     {
-        listener_send(&item->route, item->bytes, item->size);
         free(item->bytes);
         free(item);
     }
+}
+
+static void
+outgoing_send(struct outgoing *list)
+{
+    struct outgoing *item;
+    LL_FOREACH(list, item)
+    listener_send(&item->route, item->bytes, item->size);
+    outgoing_drop(list);
 }
 
 static struct pipe *
@@ -229,6 +237,10 @@ session_end(struct sessions *sessions, struct session *session, struct outgoing 
     REQUIRES(sessions->state.lock)
 {
     struct session_entry *entry, *after;
+    /* What waits goes first, or the credit of the others would send it. */
+    HASH_ITER(hh, session->entries, entry, after)
+    if (entry->waits)
+        entry_acknowledge(sessions, entry, list);
     HASH_ITER(hh, session->entries, entry, after)
     {
         entry_acknowledge(sessions, entry, list);
@@ -244,12 +256,11 @@ session_end(struct sessions *sessions, struct session *session, struct outgoing 
         free(session);
 }
 
-static void
-sweep(struct timer *timer, void *arg)
+void
+sessions_sweep(struct sessions *sessions, int64_t now_ns)
 {
-    struct sessions *sessions = arg;
     struct outgoing *list = NULL;
-    int64_t oldest = clock_now_ns() - LIMIT_SESSION_LEASE_MS * NS_PER_MS;
+    int64_t oldest = now_ns - LIMIT_SESSION_LEASE_MS * NS_PER_MS;
     mutex_lock(&sessions->state.lock);
     struct session *session, *after;
     HASH_ITER(hh, sessions->state.table, session, after)
@@ -257,6 +268,12 @@ sweep(struct timer *timer, void *arg)
         session_end(sessions, session, &list);
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
+}
+
+static void
+sweep(struct timer *timer, void *arg)
+{
+    sessions_sweep(arg, clock_now_ns());
     if (timer_arm(timer, clock_now_ns() + SWEEP_NS) != STATUS_OK)
         return; /* cannot be: this timer's place in the heap was free a moment ago */
 }
@@ -279,20 +296,24 @@ sessions_new(struct timers *timers, struct sessions **ret, struct error *err)
 }
 
 void
+sessions_stop(struct sessions *sessions)
+{
+    timer_cancel_and_wait(&sessions->sweep);
+}
+
+void
 sessions_free(struct sessions *sessions)
 {
     if (!sessions)
         return;
-    /* Twice: a sweep that ran during the first call has armed the timer again. */
-    timer_cancel_and_wait(&sessions->sweep);
-    timer_cancel_and_wait(&sessions->sweep);
+    sessions_stop(sessions);
     struct outgoing *list = NULL;
     mutex_lock(&sessions->state.lock);
     struct session *session, *after;
     HASH_ITER(hh, sessions->state.table, session, after)
     session_end(sessions, session, &list);
     mutex_unlock(&sessions->state.lock);
-    outgoing_send(list);
+    outgoing_drop(list); /* what one session's credit let go for another */
     mutex_done(&sessions->state.lock);
     free(sessions);
 }
@@ -352,13 +373,22 @@ session_find(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES]) REQU
     return session;
 }
 
-/* A request that was seen before: the answer takes the new way back. */
+/* Whether somebody still expects this entry's answer. */
+static bool
+entry_is_open(const struct session_entry *entry)
+{
+    return entry->state == ENTRY_KEPT || (entry->state == ENTRY_RUNNING && !entry->unwanted);
+}
+
+/* A request that was seen before: the answer takes the new way back. The client does not have it, so copies
+ * sent before were lost and give their credit back; were they to count for ever, a connection that lost all
+ * it was sent would stand still until the lease ends. */
 static void
 repeat(struct sessions *sessions, struct session_entry *entry, const struct route *route,
        struct outgoing **list) REQUIRES(sessions->state.lock)
 {
     bool moved = entry->route.listener != route->listener || entry->route.pipe != route->pipe;
-    if (moved)
+    if (moved || !entry->waits)
         entry_leave_pipe(sessions, entry, list);
     entry->route = *route;
     if (entry->state == ENTRY_KEPT)
@@ -366,9 +396,9 @@ repeat(struct sessions *sessions, struct session_entry *entry, const struct rout
 }
 
 static enum status
-admission_check(const struct session *session, uint64_t request_id, struct error *err)
+admission_check(const struct session *session, uint64_t request_id, bool seen, struct error *err)
 {
-    if (request_id <= session->through)
+    if (request_id <= session->through || seen)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "request_id %llu: acknowledged already, or 0",
                          (unsigned long long)request_id);
     if (request_id - session->through > LIMIT_SESSION_WINDOW_IDS)
@@ -383,10 +413,10 @@ admission_check(const struct session *session, uint64_t request_id, struct error
 }
 
 static enum status
-admit(struct session *session, uint64_t request_id, const struct route *route, struct session_entry **ret,
-      struct error *err)
+admit(struct session *session, uint64_t request_id, bool seen, const struct route *route,
+      struct session_entry **ret, struct error *err)
 {
-    TRY(admission_check(session, request_id, err));
+    TRY(admission_check(session, request_id, seen, err));
     struct session_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a request");
@@ -414,13 +444,31 @@ session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uin
     if (!session)
         status = error_set(err, STATUS_UNAVAILABLE, 0,
                            "session_id: no such session; it ended, or the server restarted");
-    else if (entry)
+    else if (entry && entry_is_open(entry))
         repeat(sessions, entry, route, &list);
     else
-        status = admit(session, request_id, route, ret, err);
+        status = admit(session, request_id, entry != NULL, route, ret, err);
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
     return status;
+}
+
+bool
+session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t request_id,
+               const struct route *route)
+{
+    struct outgoing *list = NULL;
+    struct session_entry *entry = NULL;
+    mutex_lock(&sessions->state.lock);
+    struct session *session = session_find(sessions, id);
+    if (session)
+        HASH_FIND(hh, session->entries, &request_id, sizeof request_id, entry);
+    bool known = entry && entry_is_open(entry);
+    if (known)
+        repeat(sessions, entry, route, &list);
+    mutex_unlock(&sessions->state.lock);
+    outgoing_send(list);
+    return known;
 }
 
 /* The client has this answer and every one before it: even the id may go, unless the request still runs. */

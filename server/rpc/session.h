@@ -30,8 +30,17 @@ struct session_entry; /* one request of a session, from admission to acknowledge
 
 MUST_CHECK enum status sessions_new(struct timers *timers, struct sessions **ret, struct error *err);
 
-/* Every admitted request must have been answered before. */
+/* Ends the timer's work: no lease ends any more, and nothing is sent but by the calls below. For the time
+ * when listeners go. */
+void sessions_stop(struct sessions *sessions);
+
+/* Every admitted request must have been answered before. Sends nothing: the listeners may be gone. NULL is
+ * fine. */
 void sessions_free(struct sessions *sessions);
+
+/* Ends the sessions whose lease is over at the monotonic time `now_ns`. The timer calls it every few seconds.
+ */
+void sessions_sweep(struct sessions *sessions, int64_t now_ns);
 
 /* Opens a session whose answers have at most `answer_bytes_max` bytes. RESOURCE_EXHAUSTED at LIMIT_SESSIONS.
  */
@@ -43,7 +52,7 @@ MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_b
  *
  * ret  its entry, which session_answer() takes; NULL with STATUS_OK: a repeat. A repeat of a running request
  * moves its way back here and gets no answer of its own; a repeat of an answered one gets the kept answer
- * again.
+ * again, in place of the copies sent before: it says that they were lost, so they do not count any more.
  *
  * UNAVAILABLE         no such session: the request must not be run
  * INVALID_ARGUMENT    the id is 0 or was acknowledged already
@@ -52,6 +61,13 @@ MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_b
 MUST_CHECK enum status session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES],
                                      uint64_t request_id, const struct route *route,
                                      struct session_entry **ret, struct error *err);
+
+/*
+ * Deals with a repeat as session_admit() does, and with nothing else: for a server that takes no new requests
+ * but owes its answers to old ones. False: no session knows the request as running or answered.
+ */
+bool session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t request_id,
+                    const struct route *route);
 
 /*
  * The client has the answers up to `through` and those listed. Renews the lease. An unknown session is
