@@ -413,6 +413,28 @@ mounts_of_a_killed_predecessor_are_removed_and_no_others(void **state)
     volume_stack_unref(stack);
 }
 
+static void
+a_loop_device_whose_node_is_missing_gets_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct volume_stack *stack = NULL;
+    struct error err;
+    struct stat control;
+    assert_ok(volume_open(fixture->table, "v", base_and_top, 2, &stack, &err), &err);
+    assert_int_equal(stat("/dev/loop-control", &control), 0);
+    assert_int_equal(mount("none", "/dev", "tmpfs", MS_NOSUID, "mode=0755"), 0); /* as in a bare guest */
+    int made = mknod("/dev/loop-control", S_IFCHR | 0600, control.st_rdev);
+    enum status status = made == 0 ? volume_mount(fixture->table, "v", &err) : STATUS_UNKNOWN;
+    bool good = status == STATUS_OK && file_is(stack->layers[0].mount_point, "who", "base") &&
+                file_is(stack->layers[1].mount_point, "who", "top");
+    assert_int_equal(umount2("/dev", MNT_DETACH), 0);
+    assert_ok(status, &err);
+    assert_true(good);
+    assert_ok(volume_drop(fixture->table, "v", &err), &err);
+    assert_nothing_left(fixture, stack);
+    volume_stack_unref(stack);
+}
+
 #define MOUNTERS       6
 #define MOUNTER_ROUNDS 12
 
@@ -508,6 +530,7 @@ main(void)
         TEST(a_busy_volume_is_stuck_until_it_is_free),
         TEST(closing_the_table_detaches_even_a_busy_volume),
         TEST(mounts_of_a_killed_predecessor_are_removed_and_no_others),
+        TEST(a_loop_device_whose_node_is_missing_gets_one),
         TEST(volumes_mounted_at_once_get_devices_of_their_own),
     };
     return cmocka_run_group_tests_name("volume_mount", tests, NULL, NULL);
