@@ -21,6 +21,7 @@ struct directory_hold {
 enum end {
     END_UNDO,    /* the request failed */
     END_RELEASE, /* the container was deleted */
+    END_FORGET,  /* we end, the container goes on */
 };
 
 static void
@@ -107,7 +108,7 @@ entry_end(struct sandbox_root *root, const struct hold_entry *entry, enum end ho
     struct directory_table *table = &root->table;
     struct directory *directory = entry->directory;
     mutex_lock(&table->lock);
-    if (how == END_RELEASE && root->options.keep)
+    if (how == END_FORGET || (how == END_RELEASE && root->options.keep))
         directory->made = false; /* from now on it is as if it had been there before us */
     if (how == END_RELEASE && entry->named)
         directory->used = true;
@@ -162,6 +163,15 @@ enum status
 directory_hold_release(struct directory_hold *hold, struct error *err)
 {
     return hold_end(hold, END_RELEASE, err);
+}
+
+void
+directory_hold_forget(struct directory_hold *hold)
+{
+    struct error never; /* nothing is removed, so nothing fails */
+    enum status status = hold_end(hold, END_FORGET, &never);
+    assert(status == STATUS_OK);
+    (void)status;
 }
 
 /* Undoes a hold whose making failed with `status` and `err`; returns what the caller is told. */

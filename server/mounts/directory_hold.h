@@ -65,4 +65,7 @@ MUST_CHECK enum status directory_hold_undo(struct directory_hold *hold, struct e
  */
 MUST_CHECK enum status directory_hold_release(struct directory_hold *hold, struct error *err);
 
+/* The program ends while the container lives on: frees `hold` and leaves the directories. NULL is fine. */
+void directory_hold_forget(struct directory_hold *hold);
+
 #endif

@@ -43,6 +43,7 @@ struct rpc_method {
                        received */
     bool immediate; /* answers before the handler returns, so it needs no deadline of its own */
     bool quiet;     /* a success is logged at debug level: what clients ask over and over */
+    bool waits;     /* may stay parked for long: a shutdown does not wait for it, it ends it */
     bool without_session;        /* answered before Negotiate: Negotiate itself */
     bool before_policy;          /* answered before a policy is set */
     uint32_t timeout_default_ms; /* when the request says 0 */

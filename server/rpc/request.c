@@ -73,7 +73,6 @@ answer(struct live_request *live, Gcs__V1__Response *response)
 {
     if (atomic_exchange(&live->answered, true))
         return;
-    log_outcome(live, response);
     response->request_id = live->id;
     response->session_id = (ProtobufCBinaryData){.data = live->session_id, .len = sizeof live->session_id};
     const Gcs__V1__Request *call = atomic_load(&live->decoded);
@@ -92,8 +91,11 @@ answer(struct live_request *live, Gcs__V1__Response *response)
         fill_error(&instead, &record, records, &too_large, live->server->config.module_name);
         instead.request_id = live->id;
         instead.session_id = response->session_id;
-        bytes = pack(&instead, &size);
+        instead.activity_id = response->activity_id;
+        response = &instead;
+        bytes = pack(response, &size);
     }
+    log_outcome(live, response);
     if (!bytes)
         size = 0; /* no memory: an empty message is a response without an id, which the client drops; it
                      repeats */
@@ -208,7 +210,10 @@ request_unhold(struct live_request *live)
         server->live.list = live->next;
     if (live->next)
         live->next->prev = live->prev;
-    if (--server->live.count == 0)
+    if (!live->public.method->waits)
+        server->live.busy--;
+    server->live.count--;
+    if (server->live.busy == 0 || server->live.count == 0)
         pthread_cond_broadcast(&server->live.none);
     mutex_unlock(&server->live.lock);
     free(live);

@@ -105,10 +105,10 @@ deadline_passed(struct timer *timer, void *arg)
     request_unhold(live);
 }
 
-/* Makes the request; from here on it is counted. NULL at the bound. */
+/* Makes the request; it is not counted yet. NULL without memory. */
 static struct live_request *
 live_new(struct rpc_server *server, const struct rpc_method *method, const struct peek *peek,
-         const struct route *route, struct message message)
+         const struct route *route)
 {
     struct live_request *live = calloc(1, sizeof *live);
     if (!live)
@@ -120,18 +120,29 @@ live_new(struct rpc_server *server, const struct rpc_method *method, const struc
     live->public.app = server->config.app;
     live->public.arrived_ns = clock_now_ns();
     live->public.deadline_ns = live->public.arrived_ns + timeout_ms * NS_PER_MS;
-    arena_init(&live->public.arena, LIMIT_REQUEST_ARENA_BYTES + message.size);
     live->server = server;
     live->route = *route;
     live->id = peek->request_id;
     if (peek->session_id_size == sizeof live->session_id)
         memcpy(live->session_id, peek->session_id, sizeof live->session_id);
-    live->message = message;
     atomic_init(&live->holders, 1);
     timer_init(&live->deadline, server->config.timers, deadline_passed, live);
+    return live;
+}
+
+/* Counts the request and gives it its message, or says why the server takes nothing new. */
+static enum status
+live_enlist(struct live_request *live, struct message *message, struct error *err)
+{
+    struct rpc_server *server = live->server;
+    enum status status = STATUS_OK;
     mutex_lock(&server->live.lock);
-    bool full = server->live.count >= LIMIT_ADMITTED_REQUESTS;
-    if (!full) {
+    if (atomic_load(&server->draining)) { /* under the lock: who drains then counts everybody */
+        status = error_set(err, STATUS_UNAVAILABLE, 0, "the server is shutting down");
+    } else if (server->live.count >= LIMIT_ADMITTED_REQUESTS) {
+        status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%d requests are under way",
+                           LIMIT_ADMITTED_REQUESTS);
+    } else {
         server->live.count++;
         live->next = server->live.list;
         if (live->next)
@@ -139,11 +150,11 @@ live_new(struct rpc_server *server, const struct rpc_method *method, const struc
         server->live.list = live;
     }
     mutex_unlock(&server->live.lock);
-    if (full) {
-        free(live);
-        return NULL;
-    }
-    return live;
+    TRY(status);
+    arena_init(&live->public.arena, LIMIT_REQUEST_ARENA_BYTES + message->size);
+    live->message = *message;
+    *message = (struct message){0};
+    return STATUS_OK;
 }
 
 static void
@@ -186,37 +197,37 @@ dispatch(struct live_request *live, const struct peek *peek)
     }
 }
 
-/* Everything up to the point where the message is a request of a session. */
+/* Everything up to the point where the message is a request of a session. `*ret` is NULL with STATUS_OK when
+ * it was a repeat, which is dealt with. Takes the message unless it leaves it. */
 static enum status
 admit(struct rpc_server *server, const struct peek *peek, const struct route *route, struct message *message,
       struct live_request **ret, struct error *err)
 {
     const struct rpc_method *method = NULL;
-    struct session_entry *entry = NULL;
     *ret = NULL;
     TRY(find_method(server, peek, message->size, &method, err));
-    if (!method->without_session) {
-        if (peek->session_id_size != SESSION_ID_BYTES)
-            return error_set(err, STATUS_INVALID_ARGUMENT, 0, "session_id: %zu bytes, not %d",
-                             peek->session_id_size, SESSION_ID_BYTES);
-        session_acknowledge(server->sessions, peek->session_id, peek->acknowledged_through,
-                            peek->acknowledged, peek->acknowledged_count);
-    }
-    if (atomic_load(&server->draining))
-        return error_set(err, STATUS_UNAVAILABLE, 0, "the server is shutting down");
-    struct live_request *live = live_new(server, method, peek, route, *message);
+    bool in_session = !method->without_session;
+    if (in_session && peek->session_id_size != SESSION_ID_BYTES)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "session_id: %zu bytes, not %d",
+                         peek->session_id_size, SESSION_ID_BYTES);
+    struct live_request *live = live_new(server, method, peek, route);
     if (!live)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%d requests are under way",
-                         LIMIT_ADMITTED_REQUESTS);
-    *message = (struct message){0}; /* the request's now */
-    enum status status = STATUS_OK;
-    if (!method->without_session)
-        status = session_admit(server->sessions, peek->session_id, peek->request_id, route, &entry, err);
-    if (status != STATUS_OK || (!entry && !method->without_session)) {
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a request");
+    enum status status = live_enlist(live, message, err);
+    if (status != STATUS_OK) {
+        free(live);
+        /* A refusal must not look like the outcome of a request that runs or has run. */
+        if (in_session && session_repeat(server->sessions, peek->session_id, peek->request_id, route))
+            return STATUS_OK;
+        return status;
+    }
+    if (in_session)
+        status =
+            session_admit(server->sessions, peek->session_id, peek->request_id, route, &live->entry, err);
+    if (status != STATUS_OK || (in_session && !live->entry)) {
         request_unhold(live);
         return status;
     }
-    live->entry = entry;
     *ret = live;
     return STATUS_OK;
 }
@@ -225,24 +236,25 @@ admit(struct rpc_server *server, const struct peek *peek, const struct route *ro
 static void
 receive(void *arg, const struct route *route, struct message message)
 {
-    static const uint8_t no_session[SESSION_ID_BYTES];
     struct rpc_server *server = arg;
     struct peek peek;
     struct error err;
     struct live_request *live = NULL;
+    uint8_t session_id[SESSION_ID_BYTES] = {0}; /* a copy: a refusal may come when the message is gone */
     enum status status = peek_request(message.bytes, message.size, &peek, &err);
+    if (peek.session_id_size == sizeof session_id)
+        memcpy(session_id, peek.session_id, sizeof session_id);
     if (status != STATUS_OK) {
         err.hresult = HRESULT_INVALID_MESSAGE;
-    } else if (peek.arm == 0) {
-        if (peek.session_id_size == SESSION_ID_BYTES)
-            session_acknowledge(server->sessions, peek.session_id, peek.acknowledged_through,
-                                peek.acknowledged, peek.acknowledged_count);
     } else {
-        status = admit(server, &peek, route, &message, &live, &err);
+        if (peek.session_id_size == sizeof session_id)
+            session_acknowledge(server->sessions, session_id, peek.acknowledged_through, peek.acknowledged,
+                                peek.acknowledged_count);
+        if (peek.arm != 0)
+            status = admit(server, &peek, route, &message, &live, &err);
     }
     if (status != STATUS_OK)
-        request_refuse(server, route, peek.request_id,
-                       peek.session_id_size == SESSION_ID_BYTES ? peek.session_id : no_session, &err);
+        request_refuse(server, route, peek.request_id, session_id, &err);
     else if (live)
         dispatch(live, &peek);
     message_free(&message);
@@ -275,6 +287,19 @@ rpc_server_drain(struct rpc_server *server, int64_t deadline_ns)
 {
     atomic_store(&server->draining, true);
     mutex_lock(&server->live.lock);
+    while (server->live.busy > 0 &&
+           condition_wait_until(&server->live.none, &server->live.lock, deadline_ns) != ETIMEDOUT)
+        ;
+    bool none = server->live.busy == 0;
+    mutex_unlock(&server->live.lock);
+    return none;
+}
+
+/* As the drain, for every request, waits too. */
+static bool
+await_none(struct rpc_server *server, int64_t deadline_ns)
+{
+    mutex_lock(&server->live.lock);
     while (server->live.count > 0 &&
            condition_wait_until(&server->live.none, &server->live.lock, deadline_ns) != ETIMEDOUT)
         ;
@@ -288,16 +313,21 @@ rpc_server_stop(struct rpc_server *server)
 {
     if (!server)
         return;
+    atomic_store(&server->draining, true);
     atomic_store(&server->stopping, true);
-    if (!rpc_server_drain(server, clock_now_ns() + STOP_NS)) {
+    if (!await_none(server, clock_now_ns() + STOP_NS)) {
         LOG_ERROR("requests are still under way at the end",
                   LOG_NUMBER("count", (int64_t)rpc_server_under_way(server)));
         return; /* their handlers hold pointers into the server */
     }
+    if (server->sessions)
+        sessions_stop(server->sessions);
+    for (struct listener *listener = server->listeners; listener; listener = listener->next)
+        listener_stop(listener);
     while (server->listeners) {
         struct listener *listener = server->listeners;
         server->listeners = listener->next;
-        listener_stop(listener);
+        listener_free(listener);
     }
     sessions_free(server->sessions);
     order_free(server->order);

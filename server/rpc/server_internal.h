@@ -26,8 +26,9 @@ struct rpc_server {
 
     struct {
         struct mutex lock;
-        pthread_cond_t none; /* count fell to 0 */
+        pthread_cond_t none; /* `busy` or `count` fell to 0 */
         size_t count GUARDED;
+        size_t busy GUARDED; /* those whose method does not wait */
         struct live_request *list GUARDED;
     } live; /* lock guards its neighbours: the requests under way */
 };

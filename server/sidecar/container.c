@@ -1,0 +1,544 @@
+#include "server/sidecar/container.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "server/base/mutex.h"
+#include "server/rpc/hresult.h"
+
+struct process {
+    uint32_t id;
+    bool is_init, allow_stdio, exited;
+    char **args;
+    size_t args_count;
+    UT_hash_handle hh; /* in order of insertion, so the first is the oldest */
+};
+
+struct container {
+    char id[LIMIT_CONTAINER_ID_BYTES + 1];
+    enum container_state state;
+    enum container_state before_delete;
+    char volume_id[LIMIT_NAME_BYTES + 1];
+    char scratch_target[LIMIT_NAME_BYTES + 1];
+    struct directory_hold *hold;
+    bool allow_stdio;
+    uint32_t init_process_id;
+    struct process *processes;
+    UT_hash_handle hh;
+};
+
+struct container_table {
+    struct {
+        struct mutex lock;
+        struct container *table GUARDED;
+    } state; /* lock guards its neighbour and all that is reachable from it */
+};
+
+static const char *const state_names[CONTAINER_STATES] = {
+    [CONTAINER_ABSENT] = "absent",     [CONTAINER_COMBINING] = "combining",
+    [CONTAINER_COMBINED] = "combined", [CONTAINER_UNCOMBINING] = "uncombining",
+    [CONTAINER_CREATING] = "creating", [CONTAINER_CREATED] = "created",
+    [CONTAINER_STARTING] = "starting", [CONTAINER_RUNNING] = "running",
+    [CONTAINER_STOPPED] = "stopped",   [CONTAINER_DELETING] = "deleting",
+};
+
+/* What a step is for, as an error says it: "cannot start a container that is running". */
+static const char *const step_names[CONTAINER_STEPS] = {
+    [STEP_COMBINED] = "finish combining",
+    [STEP_COMBINE_FAILED] = "undo combining",
+    [STEP_UNCOMBINE] = "take apart",
+    [STEP_UNCOMBINED] = "forget",
+    [STEP_UNCOMBINE_FAILED] = "keep",
+    [STEP_CREATE] = "create",
+    [STEP_CREATED] = "finish creating",
+    [STEP_CREATE_FAILED] = "undo creating",
+    [STEP_START] = "start",
+    [STEP_STARTED] = "finish starting",
+    [STEP_START_FAILED] = "undo starting",
+    [STEP_EXITED] = "end",
+    [STEP_DELETE] = "delete",
+    [STEP_DELETED] = "finish deleting",
+    [STEP_DELETE_FAILED] = "undo deleting",
+};
+
+/* The table of the header. BACK: what it was before the deletion began. */
+enum { BACK = CONTAINER_STATES };
+static const struct transition {
+    enum container_state from;
+    enum container_step step;
+    int to;
+} transitions[] = {
+    {CONTAINER_COMBINING, STEP_COMBINED, CONTAINER_COMBINED},
+    {CONTAINER_COMBINING, STEP_COMBINE_FAILED, CONTAINER_ABSENT},
+    {CONTAINER_COMBINED, STEP_UNCOMBINE, CONTAINER_UNCOMBINING},
+    {CONTAINER_UNCOMBINING, STEP_UNCOMBINED, CONTAINER_ABSENT},
+    {CONTAINER_UNCOMBINING, STEP_UNCOMBINE_FAILED, CONTAINER_COMBINED},
+    {CONTAINER_COMBINED, STEP_CREATE, CONTAINER_CREATING},
+    {CONTAINER_CREATING, STEP_CREATED, CONTAINER_CREATED},
+    {CONTAINER_CREATING, STEP_CREATE_FAILED, CONTAINER_COMBINED},
+    {CONTAINER_CREATED, STEP_START, CONTAINER_STARTING},
+    {CONTAINER_STARTING, STEP_STARTED, CONTAINER_RUNNING},
+    {CONTAINER_STOPPED, STEP_STARTED, CONTAINER_STOPPED},
+    {CONTAINER_STARTING, STEP_START_FAILED, CONTAINER_CREATED},
+    {CONTAINER_CREATED, STEP_EXITED, CONTAINER_STOPPED},
+    {CONTAINER_STARTING, STEP_EXITED, CONTAINER_STOPPED},
+    {CONTAINER_RUNNING, STEP_EXITED, CONTAINER_STOPPED},
+    {CONTAINER_CREATED, STEP_DELETE, CONTAINER_DELETING},
+    {CONTAINER_STOPPED, STEP_DELETE, CONTAINER_DELETING},
+    {CONTAINER_DELETING, STEP_DELETED, CONTAINER_COMBINED},
+    {CONTAINER_DELETING, STEP_DELETE_FAILED, BACK},
+};
+
+const char *
+container_state_name(enum container_state state)
+{
+    return state_names[state];
+}
+
+static void
+process_free(struct process *process)
+{
+    for (size_t i = 0; i < process->args_count; i++)
+        free(process->args[i]);
+    free(process->args);
+    free(process);
+}
+
+static void
+processes_free(struct container *container)
+{
+    struct process *process, *after;
+    HASH_ITER(hh, container->processes, process, after)
+    {
+        HASH_DEL(container->processes, process);
+        process_free(process);
+    }
+}
+
+static struct container *
+find(struct container_table *table, const char *id) REQUIRES(table->state.lock)
+{
+    struct container *container = NULL;
+    HASH_FIND_STR(table->state.table, id, container);
+    return container;
+}
+
+static enum status
+find_or_error(struct container_table *table, const char *id, struct container **ret, struct error *err)
+    REQUIRES(table->state.lock)
+{
+    *ret = find(table, id);
+    return *ret ? STATUS_OK
+                : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_SYSTEM_NOT_FOUND,
+                                    "container %s: not known", id);
+}
+
+struct container_table *
+container_table_new(void)
+{
+    struct container_table *table = calloc(1, sizeof *table);
+    struct container *uvm = calloc(1, sizeof *uvm);
+    if (!table || !uvm)
+        abort();
+    mutex_init(&table->state.lock, RANK_APP);
+    *uvm = (struct container){.id = UVM_CONTAINER_ID, .state = CONTAINER_RUNNING};
+    mutex_lock(&table->state.lock);
+    HASH_ADD_STR(table->state.table, id, uvm);
+    mutex_unlock(&table->state.lock);
+    return table;
+}
+
+void
+container_table_free(struct container_table *table)
+{
+    if (!table)
+        return;
+    mutex_lock(&table->state.lock);
+    struct container *container, *after;
+    HASH_ITER(hh, table->state.table, container, after)
+    {
+        HASH_DEL(table->state.table, container);
+        directory_hold_forget(container->hold);
+        processes_free(container);
+        free(container);
+    }
+    mutex_unlock(&table->state.lock);
+    mutex_done(&table->state.lock);
+    free(table);
+}
+
+/* -- steps
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void
+name_set(char name[LIMIT_NAME_BYTES + 1], const char *text)
+{
+    size_t length = strnlen(text, LIMIT_NAME_BYTES);
+    memcpy(name, text, length);
+    name[length] = '\0';
+}
+
+/* Whether the id and the scratch are free and there is room. */
+static enum status
+combine_check(struct container_table *table, const char *id, const char *scratch_target, struct error *err)
+    REQUIRES(table->state.lock)
+{
+    struct container *other = find(table, id), *after;
+    if (other)
+        return error_set_hresult(err, STATUS_ALREADY_EXISTS, HRESULT_SYSTEM_ALREADY_EXISTS,
+                                 "container %s: exists already (%s)", id, state_names[other->state]);
+    if (HASH_COUNT(table->state.table) > LIMIT_CONTAINERS)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%d containers exist", LIMIT_CONTAINERS);
+    HASH_ITER(hh, table->state.table, other, after)
+    if (strcmp(other->scratch_target, scratch_target) == 0)
+        return error_set(err, STATUS_FAILED_PRECONDITION, 0, "scratch '%s' is in use by container %s",
+                         scratch_target, other->id);
+    return STATUS_OK;
+}
+
+enum status
+container_combine(struct container_table *table, const char *id, const char *volume_id,
+                  const char *scratch_target, struct error *err)
+{
+    struct container *container = calloc(1, sizeof *container);
+    if (!container)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for container %s", id);
+    container->state = CONTAINER_COMBINING;
+    memcpy(container->id, id, strnlen(id, LIMIT_CONTAINER_ID_BYTES));
+    name_set(container->volume_id, volume_id);
+    name_set(container->scratch_target, scratch_target);
+    mutex_lock(&table->state.lock);
+    enum status status = combine_check(table, id, scratch_target, err);
+    if (status == STATUS_OK)
+        HASH_ADD_STR(table->state.table, id, container);
+    mutex_unlock(&table->state.lock);
+    if (status != STATUS_OK)
+        free(container);
+    return status;
+}
+
+/* -1 when the state does not allow the step. */
+static int
+next_state(const struct container *container, enum container_step step)
+{
+    for (size_t i = 0; i < sizeof transitions / sizeof transitions[0]; i++)
+        if (transitions[i].from == container->state && transitions[i].step == step)
+            return transitions[i].to == BACK ? (int)container->before_delete : transitions[i].to;
+    return -1;
+}
+
+static void
+enter_state(struct container_table *table, struct container *container, enum container_state state)
+    REQUIRES(table->state.lock)
+{
+    if (state == CONTAINER_DELETING)
+        container->before_delete = container->state;
+    if (state == CONTAINER_COMBINED) {
+        processes_free(container);
+        container->init_process_id = 0;
+        container->allow_stdio = false;
+    }
+    container->state = state;
+    if (state == CONTAINER_ABSENT) {
+        HASH_DEL(table->state.table, container);
+        processes_free(container);
+        free(container);
+    }
+}
+
+enum status
+container_take_step(struct container_table *table, const char *id, enum container_step step,
+                    struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    int state = status == STATUS_OK ? next_state(container, step) : -1;
+    if (state >= 0)
+        enter_state(table, container, (enum container_state)state);
+    else if (status == STATUS_OK)
+        status =
+            error_set_hresult(err, step == STEP_CREATE ? STATUS_ALREADY_EXISTS : STATUS_FAILED_PRECONDITION,
+                              step == STEP_CREATE ? HRESULT_SYSTEM_ALREADY_EXISTS : HRESULT_INVALID_STATE,
+                              "container %s: cannot %s a container that is %s", id, step_names[step],
+                              state_names[container->state]);
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+enum status
+container_check_running(struct container_table *table, const char *id, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK && container->state != CONTAINER_RUNNING)
+        status = error_set_hresult(err, STATUS_FAILED_PRECONDITION,
+                                   container->state == CONTAINER_STOPPED ? HRESULT_SYSTEM_ALREADY_STOPPED
+                                                                         : HRESULT_INVALID_STATE,
+                                   "container %s: is %s, not running", id, state_names[container->state]);
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+enum status
+container_check_known(struct container_table *table, const char *id, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+enum container_state
+container_state(struct container_table *table, const char *id)
+{
+    mutex_lock(&table->state.lock);
+    const struct container *container = find(table, id);
+    enum container_state state = container ? container->state : CONTAINER_ABSENT;
+    mutex_unlock(&table->state.lock);
+    return state;
+}
+
+enum status
+container_ground(struct container_table *table, const char *id, struct arena *arena,
+                 const char **ret_volume_id, const char **ret_scratch_target, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK) {
+        *ret_volume_id = arena_strndup(arena, container->volume_id, strlen(container->volume_id));
+        *ret_scratch_target =
+            arena_strndup(arena, container->scratch_target, strlen(container->scratch_target));
+        if (!*ret_volume_id || !*ret_scratch_target)
+            status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    }
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+bool
+container_uses_scratch(struct container_table *table, const char *scratch_target)
+{
+    bool used = false;
+    struct container *container, *after;
+    mutex_lock(&table->state.lock);
+    HASH_ITER(hh, table->state.table, container, after)
+    used = used || strcmp(container->scratch_target, scratch_target) == 0;
+    mutex_unlock(&table->state.lock);
+    return used;
+}
+
+void
+container_set_created(struct container_table *table, const char *id, struct directory_hold *hold,
+                      bool allow_stdio)
+{
+    mutex_lock(&table->state.lock);
+    struct container *container = find(table, id);
+    container->hold = hold;
+    container->allow_stdio = allow_stdio;
+    mutex_unlock(&table->state.lock);
+}
+
+struct directory_hold *
+container_take_hold(struct container_table *table, const char *id)
+{
+    struct directory_hold *hold = NULL;
+    mutex_lock(&table->state.lock);
+    struct container *container = find(table, id);
+    if (container)
+        hold = TAKE_PTR(container->hold);
+    mutex_unlock(&table->state.lock);
+    return hold;
+}
+
+bool
+container_allows_stdio(struct container_table *table, const char *id)
+{
+    mutex_lock(&table->state.lock);
+    const struct container *container = find(table, id);
+    bool allows = container && container->allow_stdio;
+    mutex_unlock(&table->state.lock);
+    return allows;
+}
+
+/* -- processes
+ * ------------------------------------------------------------------------------------------------------ */
+
+static struct process *
+process_new(uint32_t process_id, const struct policy_strings *args)
+{
+    struct process *process = calloc(1, sizeof *process);
+    char **copies = calloc(args->count + 1, sizeof *copies);
+    if (!process || !copies) {
+        free(process);
+        free(copies);
+        return NULL;
+    }
+    *process = (struct process){.id = process_id, .args = copies};
+    for (; process->args_count < args->count; process->args_count++) {
+        copies[process->args_count] = strdup(args->items[process->args_count]);
+        if (!copies[process->args_count]) {
+            process_free(process);
+            return NULL;
+        }
+    }
+    return process;
+}
+
+/* At the bound the oldest exited process is forgotten. */
+static enum status
+room_make(struct container *container, struct error *err)
+{
+    if (HASH_COUNT(container->processes) < LIMIT_PROCESSES)
+        return STATUS_OK;
+    struct process *process, *after;
+    HASH_ITER(hh, container->processes, process, after)
+    {
+        if (!process->exited)
+            continue;
+        HASH_DEL(container->processes, process);
+        process_free(process);
+        return STATUS_OK;
+    }
+    return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "container %s: %d processes run", container->id,
+                     LIMIT_PROCESSES);
+}
+
+enum status
+container_check_room(struct container_table *table, const char *id, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK)
+        status = room_make(container, err);
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+enum status
+container_add_process(struct container_table *table, const char *id, uint32_t process_id, bool is_init,
+                      bool allow_stdio, const struct policy_strings *args, struct error *err)
+{
+    struct process *process = process_new(process_id, args);
+    if (!process)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a process");
+    process->is_init = is_init;
+    process->allow_stdio = allow_stdio;
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK)
+        status = room_make(container, err);
+    if (status == STATUS_OK) {
+        HASH_ADD_INT(container->processes, id, process);
+        if (is_init)
+            container->init_process_id = process_id;
+        process->exited = is_init && container->state == CONTAINER_STOPPED;
+    }
+    mutex_unlock(&table->state.lock);
+    if (status != STATUS_OK)
+        process_free(process);
+    return status;
+}
+
+/* Copies what a decision needs into the arena. */
+static enum status
+process_copy(const struct process *process, struct arena *arena, struct container_process *ret,
+             struct error *err)
+{
+    const char **items = ARENA_NEW(arena, const char *, process->args_count + 1);
+    for (size_t i = 0; items && i < process->args_count; i++) {
+        items[i] = arena_strndup(arena, process->args[i], strlen(process->args[i]));
+        if (!items[i])
+            items = NULL;
+    }
+    if (!items)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    *ret = (struct container_process){.is_init = process->is_init,
+                                      .allow_stdio = process->allow_stdio,
+                                      .exited = process->exited,
+                                      .args = {.items = items, .count = process->args_count}};
+    return STATUS_OK;
+}
+
+enum status
+container_find_process(struct container_table *table, const char *id, uint32_t process_id,
+                       struct arena *arena, struct container_process *ret, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK) {
+        struct process *process = NULL;
+        HASH_FIND_INT(container->processes, &process_id, process);
+        status = process ? process_copy(process, arena, ret, err)
+                         : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND,
+                                             "container %s: process %u is not known", id, process_id);
+    }
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+void
+container_process_exited(struct container_table *table, const char *id, uint32_t process_id)
+{
+    mutex_lock(&table->state.lock);
+    struct container *container = find(table, id);
+    struct process *process = NULL;
+    if (container)
+        HASH_FIND_INT(container->processes, &process_id, process);
+    if (process)
+        process->exited = true;
+    mutex_unlock(&table->state.lock);
+}
+
+bool
+container_exited(struct container_table *table, const char *id)
+{
+    mutex_lock(&table->state.lock);
+    struct container *container = find(table, id);
+    bool alive = container && next_state(container, STEP_EXITED) >= 0 && strcmp(id, UVM_CONTAINER_ID) != 0;
+    if (alive)
+        enter_state(table, container, CONTAINER_STOPPED);
+    mutex_unlock(&table->state.lock);
+    return alive;
+}
+
+void
+container_for_each_live(struct container_table *table, container_visit_fn *visit, void *arg)
+{
+    struct live {
+        char id[LIMIT_CONTAINER_ID_BYTES + 1];
+        uint32_t init_process_id;
+    };
+    mutex_lock(&table->state.lock);
+    struct live *live = calloc(HASH_COUNT(table->state.table), sizeof *live);
+    size_t count = 0;
+    struct container *container, *after;
+    HASH_ITER(hh, table->state.table, container, after)
+    {
+        if (!live || next_state(container, STEP_EXITED) < 0 || strcmp(container->id, UVM_CONTAINER_ID) == 0)
+            continue;
+        memcpy(live[count].id, container->id, sizeof live[count].id);
+        live[count++].init_process_id = container->init_process_id;
+    }
+    mutex_unlock(&table->state.lock);
+    for (size_t i = 0; i < count; i++)
+        visit(arg, live[i].id, live[i].init_process_id);
+    free(live);
+}
+
+size_t
+container_count(struct container_table *table)
+{
+    mutex_lock(&table->state.lock);
+    size_t count = HASH_COUNT(table->state.table) - 1;
+    mutex_unlock(&table->state.lock);
+    return count;
+}

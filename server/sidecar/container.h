@@ -1,0 +1,169 @@
+/*
+ * The containers as the sidecar knows them: what was approved, where each stands, and its processes.
+ *
+ * States, and the steps between them (a step that is not listed for a state is FAILED_PRECONDITION and
+ * changes nothing):
+ *
+ *     absent       COMBINE -> combining
+ *     combining    COMBINED -> combined        COMBINE_FAILED -> absent
+ *     combined     CREATE -> creating          UNCOMBINE -> uncombining
+ *     uncombining  UNCOMBINED -> absent        UNCOMBINE_FAILED -> combined
+ *     creating     CREATED -> created          CREATE_FAILED -> combined
+ *     created      START -> starting           DELETE -> deleting       EXITED -> stopped
+ *     starting     STARTED -> running          START_FAILED -> created  EXITED -> stopped
+ *     running      EXITED -> stopped
+ *     stopped      DELETE -> deleting          STARTED -> stopped (its init was faster than the answer)
+ *     deleting     DELETED -> combined         DELETE_FAILED -> what it was before
+ *
+ * A state that ends in -ing is a reservation: its request is under way, at the inbox perhaps, and may still
+ * fail. It is kept beyond the request's deadline until the inbox has answered.
+ *
+ * The UVM itself is one entry, always running: processes outside containers belong to it.
+ *
+ * Threads: every function may be called from any thread; one lock (RANK_APP). Requests on one container come
+ * one at a time, by its key; events come at any time.
+ */
+#ifndef SERVER_SIDECAR_CONTAINER_H
+#define SERVER_SIDECAR_CONTAINER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/arena.h"
+#include "server/base/error.h"
+#include "server/base/limits.h"
+#include "server/mounts/directory_hold.h"
+#include "server/policy/policy.h"
+
+#define UVM_CONTAINER_ID "00000000-0000-0000-0000-000000000000"
+
+enum container_state {
+    CONTAINER_ABSENT,
+    CONTAINER_COMBINING,
+    CONTAINER_COMBINED,
+    CONTAINER_UNCOMBINING,
+    CONTAINER_CREATING,
+    CONTAINER_CREATED,
+    CONTAINER_STARTING,
+    CONTAINER_RUNNING,
+    CONTAINER_STOPPED,
+    CONTAINER_DELETING,
+    CONTAINER_STATES
+};
+
+enum container_step {
+    STEP_COMBINED,
+    STEP_COMBINE_FAILED,
+    STEP_UNCOMBINE,
+    STEP_UNCOMBINED,
+    STEP_UNCOMBINE_FAILED,
+    STEP_CREATE,
+    STEP_CREATED,
+    STEP_CREATE_FAILED,
+    STEP_START,
+    STEP_STARTED,
+    STEP_START_FAILED,
+    STEP_EXITED,
+    STEP_DELETE,
+    STEP_DELETED,
+    STEP_DELETE_FAILED,
+    CONTAINER_STEPS
+};
+
+struct container_table;
+
+const char *container_state_name(enum container_state state);
+
+struct container_table *container_table_new(void); /* aborts without memory: start-up only */
+
+/* Gives holds on sandbox directories back without removing anything. NULL is fine. */
+void container_table_free(struct container_table *table);
+
+/*
+ * The step COMBINE: reserves the id and remembers what the container stands on.
+ *
+ * ALREADY_EXISTS       the id is in use
+ * FAILED_PRECONDITION  another container uses the scratch
+ * RESOURCE_EXHAUSTED   LIMIT_CONTAINERS exist
+ */
+MUST_CHECK enum status container_combine(struct container_table *table, const char *id, const char *volume_id,
+                                         const char *scratch_target, struct error *err);
+
+/*
+ * Takes one step.
+ *
+ * NOT_FOUND            there is no such container
+ * FAILED_PRECONDITION  the state does not allow the step; the error names both
+ */
+MUST_CHECK enum status container_take_step(struct container_table *table, const char *id,
+                                           enum container_step step, struct error *err);
+
+/* Checks that the container exists and runs. Statuses as container_take_step(). */
+MUST_CHECK enum status container_check_running(struct container_table *table, const char *id,
+                                               struct error *err);
+
+/* Checks that the container exists at all. NOT_FOUND otherwise. */
+MUST_CHECK enum status container_check_known(struct container_table *table, const char *id,
+                                             struct error *err);
+
+/* The state now; ABSENT for an unknown id. */
+enum container_state container_state(struct container_table *table, const char *id);
+
+/* The names of what the container stands on, copied into the arena. */
+MUST_CHECK enum status container_ground(struct container_table *table, const char *id, struct arena *arena,
+                                        const char **ret_volume_id, const char **ret_scratch_target,
+                                        struct error *err);
+
+/* Whether some container stands on the scratch. */
+bool container_uses_scratch(struct container_table *table, const char *scratch_target);
+
+/* What CREATED commits: the directories (taken) and whether the host may use the standard streams. */
+void container_set_created(struct container_table *table, const char *id, struct directory_hold *hold,
+                           bool allow_stdio);
+
+/* Takes the hold out, at DELETED. NULL when there is none. */
+struct directory_hold *container_take_hold(struct container_table *table, const char *id);
+
+/* What the host may do with the streams of processes executed in this container: as its create was decided.
+ */
+bool container_allows_stdio(struct container_table *table, const char *id);
+
+/* -- processes
+ * ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Remembers a process. At LIMIT_PROCESSES the oldest exited one is forgotten.
+ * RESOURCE_EXHAUSTED when all of them still run, NOT_FOUND when the container is gone.
+ */
+MUST_CHECK enum status container_add_process(struct container_table *table, const char *id,
+                                             uint32_t process_id, bool is_init, bool allow_stdio,
+                                             const struct policy_strings *args, struct error *err);
+
+/* Whether another process may be added now. */
+MUST_CHECK enum status container_check_room(struct container_table *table, const char *id, struct error *err);
+
+struct container_process {
+    bool is_init, allow_stdio, exited;
+    struct policy_strings args; /* in the arena */
+};
+
+/* Looks a process up. NOT_FOUND: the container (SYSTEM_NOT_FOUND) or the process (ELEMENT_NOT_FOUND) is
+ * unknown. */
+MUST_CHECK enum status container_find_process(struct container_table *table, const char *id,
+                                              uint32_t process_id, struct arena *arena,
+                                              struct container_process *ret, struct error *err);
+
+void container_process_exited(struct container_table *table, const char *id, uint32_t process_id);
+
+/* The init process has ended: the step EXITED. True: it was alive until now. */
+bool container_exited(struct container_table *table, const char *id);
+
+/* Calls `visit` for each container whose inbox half exists (created, starting, running), with no lock held.
+ */
+typedef void container_visit_fn(void *arg, const char *id, uint32_t init_process_id);
+void container_for_each_live(struct container_table *table, container_visit_fn *visit, void *arg);
+
+/* Containers in the table, the UVM not counted. */
+size_t container_count(struct container_table *table);
+
+#endif

@@ -1,0 +1,83 @@
+#include "server/sidecar/forward.h"
+
+#include <string.h>
+
+#include "server/base/limits.h"
+#include "server/sidecar/sidecar.h"
+
+/* What a request in flight needs; in the request's arena. */
+struct flight {
+    struct request *req;
+    forward_fn *then;
+};
+
+Gcs__V1__Request
+forward_call(const struct request *req)
+{
+    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
+    call.container_id = req->call->container_id;
+    call.activity_id = req->call->activity_id;
+    call.traceparent = req->call->traceparent;
+    call.tracestate = req->call->tracestate;
+    return call;
+}
+
+static void
+landed(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct flight *flight = arg;
+    struct error refusal;
+    if (response && response->status == STATUS_OK) {
+        flight->then(flight->req, response, NULL);
+        return;
+    }
+    if (response) {
+        error_set_hresult(&refusal, (enum status)response->status, response->hresult, "%s",
+                          response->message);
+        err = &refusal;
+    }
+    flight->then(flight->req, NULL, err);
+}
+
+static void
+send(struct request *req, Gcs__V1__Request *call, uint32_t timeout_ms, forward_fn *then)
+{
+    struct sidecar *sidecar = req->app;
+    struct error err;
+    struct flight *flight = ARENA_NEW(&req->arena, struct flight, 1);
+    if (!flight) {
+        error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+        then(req, NULL, &err);
+        return;
+    }
+    *flight = (struct flight){.req = req, .then = then};
+    call->timeout_ms = timeout_ms;
+    if (caller_call(sidecar->inbox, call, landed, flight, &err) != STATUS_OK)
+        then(req, NULL, &err);
+}
+
+void
+forward(struct request *req, Gcs__V1__Request *call, forward_fn *then)
+{
+    send(req, call, LIMIT_TIMEOUT_MS, then);
+}
+
+void
+forward_wait(struct request *req, Gcs__V1__Request *call, forward_fn *then)
+{
+    send(req, call, request_time_left_ms(req), then);
+}
+
+void
+forward_relay(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    if (!response) {
+        request_reject(req, err);
+        return;
+    }
+    /* The body is the inbox's; the envelope is ours. */
+    Gcs__V1__Response relayed = *response;
+    relayed.n_records = 0;
+    relayed.records = NULL;
+    request_reply(req, &relayed);
+}

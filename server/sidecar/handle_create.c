@@ -1,0 +1,270 @@
+/*
+ * CreateContainer: the request the project exists for.
+ *
+ *     check     the spec says what it must, each mount is a sandbox mount, its source canonical
+ *     reserve   the container's id
+ *     decide    create_container, mounts included
+ *     act       make the mounts' source directories, concurrently
+ *     forward   the document for the inbox, derived from what was approved and from nothing else
+ *     commit    on the inbox's answer; or undo: directories, policy state, id
+ *
+ * An undo removes what this request added, in any order with other requests' commits and undos.
+ */
+#include "server/sidecar/handlers.h"
+
+#include <string.h>
+
+#include "server/mounts/directory_hold.h"
+#include "server/mounts/sandbox_path.h"
+#include "server/rpc/request.h"
+#include "server/sidecar/forward.h"
+#include "server/sidecar/process_check.h"
+#include "server/sidecar/sidecar.h"
+
+/* A create on its way; in the request's arena, as req->slot. */
+struct create {
+    struct sandbox_path *sources; /* one a mount, in order */
+    bool reserved;
+    struct policy_verdict verdict;
+    struct policy_record *record;
+    struct directory_hold *hold;
+    struct error *outcome; /* why it failed, kept for the undo on the pool; NULL: it succeeded too late */
+};
+
+/* -- check
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static enum status
+check_mounts(struct request *req, struct create *create, struct error *err)
+{
+    const Gcs__V1__Spec *spec = req->call->create_container->spec;
+    create->sources = ARENA_NEW(&req->arena, struct sandbox_path, spec->n_mounts);
+    if (!create->sources)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    for (size_t i = 0; i < spec->n_mounts; i++) {
+        const Gcs__V1__Mount *mount = spec->mounts[i];
+        if (!mount->destination[0])
+            return error_set(err, STATUS_INVALID_ARGUMENT, 0, "spec.mounts[%zu].destination: missing", i);
+        if (!sandbox_path_claimed(mount->source))
+            return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                             "spec.mounts[%zu].source: '%.256s' is no sandbox mount", i, mount->source);
+        enum status status =
+            sandbox_path_parse(&req->arena, mount->source, strlen(mount->source), &create->sources[i], err);
+        if (status != STATUS_OK) {
+            error_prefix(err, "spec.mounts[%zu].source: ", i);
+            return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+check(struct request *req, struct create *create, struct error *err)
+{
+    const Gcs__V1__Spec *spec = req->call->create_container->spec;
+    TRY(sidecar_check_consistent(req->app, err));
+    if (!spec)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "create_container.spec: missing");
+    if (!spec->process)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "create_container.spec.process: missing");
+    TRY(process_check(spec->process, "spec.process", err));
+    return check_mounts(req, create, err);
+}
+
+/* -- decide
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* The mounts as the policy sees them: with canonical sources, whichever spelling came. */
+static struct policy_mount *
+policy_mounts(struct request *req, const struct create *create)
+{
+    const Gcs__V1__Spec *spec = req->call->create_container->spec;
+    struct policy_mount *mounts = ARENA_NEW(&req->arena, struct policy_mount, spec->n_mounts);
+    for (size_t i = 0; mounts && i < spec->n_mounts; i++) {
+        const Gcs__V1__Mount *mount = spec->mounts[i];
+        mounts[i] = (struct policy_mount){
+            .destination = mount->destination,
+            .source = create->sources[i].text,
+            .type = mount->type,
+            .options = policy_strings_of(mount->options, mount->n_options),
+        };
+    }
+    return mounts;
+}
+
+static enum status
+decide(struct request *req, struct create *create, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const Gcs__V1__Spec *spec = req->call->create_container->spec;
+    struct policy_request question = {
+        .point = POLICY_CREATE_CONTAINER,
+        .process = policy_process_of(req->call->container_id, spec->process),
+    };
+    question.process.mounts = policy_mounts(req, create);
+    question.process.mounts_count = spec->n_mounts;
+    if (!question.process.mounts)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &create->verdict, err);
+    create->record = create->verdict.record;
+    if (status == STATUS_OK && spec->process->terminal && !create->verdict.allow_stdio)
+        return error_set(err, STATUS_PERMISSION_DENIED, 0,
+                         "spec.process.terminal: the policy denies this container's standard streams");
+    return status;
+}
+
+/* -- undo
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+/* Leaves directories, policy state and table as if the request had not been. Makes file-system calls. */
+static void
+undo(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    struct create *create = req->slot;
+    struct error err;
+    if (directory_hold_undo(TAKE_PTR(create->hold), &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+    policy_record_undo(TAKE_PTR(create->record));
+    if (create->reserved && container_take_step(sidecar->containers, req->call->container_id,
+                                                STEP_CREATE_FAILED, &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+}
+
+static void
+undo_job(void *arg)
+{
+    struct request *req = arg;
+    const struct create *create = req->slot;
+    undo(req);
+    if (create->outcome)
+        request_answer_error(req, create->outcome); /* after the undo: the host may try again at once */
+    request_done(req);
+}
+
+/* Keeps why the create failed, and undoes it on the pool. */
+static void
+fail(struct request *req, const struct error *err)
+{
+    struct create *create = req->slot;
+    create->outcome = arena_alloc(&req->arena, sizeof *create->outcome);
+    if (create->outcome)
+        *create->outcome = *err;
+    else
+        request_answer_error(req, err);
+    request_continue_on_pool(req, undo_job);
+}
+
+/* The container that came too late has been deleted at the inbox, or the inbox is gone and it with it. */
+static void
+late_deleted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    if (!response && err->status != STATUS_UNAVAILABLE)
+        sidecar_set_inconsistent(req->app, err);
+    request_continue_on_pool(req, undo_job);
+}
+
+/* -- act, forward, commit
+ * ------------------------------------------------------------------------------------------- */
+
+static void
+created(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    struct create *create = req->slot;
+    const char *id = req->call->container_id;
+    struct error failure;
+    if (!response) {
+        fail(req, err);
+        return;
+    }
+    if (request_is_answered(req)) { /* the host was told that there is no container */
+        Gcs__V1__DeleteContainerState body = GCS__V1__DELETE_CONTAINER_STATE__INIT;
+        Gcs__V1__Request call = forward_call(req);
+        call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
+        call.delete_container_state = &body;
+        forward(req, &call, late_deleted);
+        return;
+    }
+    container_set_created(sidecar->containers, id, TAKE_PTR(create->hold), create->verdict.allow_stdio);
+    if (container_take_step(sidecar->containers, id, STEP_CREATED, &failure) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &failure);
+    policy_record_commit(TAKE_PTR(create->record));
+    forward_relay(req, response, NULL);
+}
+
+/* The inbox's document: the approved spec with the policy's environment, canonical sources, and the stdio
+ * decision. */
+static void
+forward_approved(struct request *req)
+{
+    struct create *create = req->slot;
+    const Gcs__V1__Spec *asked = req->call->create_container->spec;
+    Gcs__V1__Process process = *asked->process;
+    Gcs__V1__Spec spec = *asked;
+    Gcs__V1__Mount **mounts = ARENA_NEW(&req->arena, Gcs__V1__Mount *, asked->n_mounts);
+    Gcs__V1__Mount *copies = ARENA_NEW(&req->arena, Gcs__V1__Mount, asked->n_mounts);
+    if (!mounts || !copies) {
+        struct error err;
+        error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+        fail(req, &err);
+        return;
+    }
+    for (size_t i = 0; i < asked->n_mounts; i++) {
+        copies[i] = *asked->mounts[i];
+        copies[i].source = (char *)(uintptr_t)create->sources[i].text;
+        mounts[i] = &copies[i];
+    }
+    process_apply(&process, &create->verdict);
+    spec.process = &process;
+    spec.mounts = mounts;
+    Gcs__V1__CreateContainer body = GCS__V1__CREATE_CONTAINER__INIT;
+    body.spec = &spec;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    approval.allow_stdio = create->verdict.allow_stdio;
+    Gcs__V1__Request call = forward_call(req);
+    call.approval = &approval;
+    call.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
+    call.create_container = &body;
+    forward(req, &call, created);
+}
+
+static enum status
+prepare(struct request *req, struct create *create, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const Gcs__V1__Spec *spec = req->call->create_container->spec;
+    TRY(check(req, create, err));
+    TRY(container_take_step(sidecar->containers, req->call->container_id, STEP_CREATE, err));
+    create->reserved = true;
+    TRY(decide(req, create, err));
+    TRY(directory_hold_make(sidecar->sandbox, request_pool(req), create->sources, spec->n_mounts,
+                            &create->hold, err));
+    if (request_is_answered(req))
+        return error_set(err, STATUS_DEADLINE_EXCEEDED, 0, "the deadline passed while directories were made");
+    return STATUS_OK;
+}
+
+void
+handle_create_container(struct request *req)
+{
+    struct error err;
+    struct create *create = ARENA_NEW(&req->arena, struct create, 1);
+    if (!create) {
+        error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+        request_reject(req, &err);
+        return;
+    }
+    req->slot = create;
+    if (prepare(req, create, &err) == STATUS_OK) {
+        forward_approved(req);
+        return;
+    }
+    if (err.status == STATUS_DATA_LOSS)
+        sidecar_set_inconsistent(req->app, &err);
+    undo(req); /* on this worker: directories may have to go */
+    request_reject(req, &err);
+}

@@ -1,0 +1,179 @@
+/*
+ * Start, shutdown, properties and deletion of a container that was created.
+ */
+#include "server/sidecar/handlers.h"
+
+#include "server/mounts/directory_hold.h"
+#include "server/rpc/request.h"
+#include "server/sidecar/forward.h"
+#include "server/sidecar/sidecar.h"
+
+/* -- start: the approved init process runs
+ * -------------------------------------------------------------------------- */
+
+static void
+started(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const char *id = req->call->container_id;
+    static const struct policy_strings no_args;
+    struct error failure;
+    enum container_step step = response ? STEP_STARTED : STEP_START_FAILED;
+    /* A start that succeeds after its deadline stays a start: the events tell, and the host can shut it down.
+     */
+    if (response && container_add_process(sidecar->containers, id, response->start_container->process_id,
+                                          true, container_allows_stdio(sidecar->containers, id), &no_args,
+                                          &failure) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &failure);
+    if (container_take_step(sidecar->containers, id, step, &failure) != STATUS_OK && response)
+        sidecar_set_inconsistent(sidecar, &failure);
+    forward_relay(req, response, err);
+}
+
+void
+handle_start_container(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    struct error err;
+    if (container_take_step(sidecar->containers, req->call->container_id, STEP_START, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
+    call.start_container = req->call->start_container;
+    forward(req, &call, started);
+}
+
+/* -- shutdown
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void
+shut_down(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct policy_record *record = req->slot;
+    if (response)
+        policy_record_commit(record);
+    else
+        policy_record_undo(record);
+    forward_relay(req, response, err);
+}
+
+static enum status
+shutdown_decide(struct request *req, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    TRY(container_check_known(sidecar->containers, req->call->container_id, err));
+    const struct policy_request question = {.point = POLICY_SHUTDOWN_CONTAINER,
+                                            .container_id = req->call->container_id};
+    struct policy_verdict verdict;
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
+    req->slot = verdict.record;
+    return status;
+}
+
+static void
+handle_shutdown(struct request *req)
+{
+    struct error err;
+    if (shutdown_decide(req, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = req->call->body_case;
+    if (call.body_case == GCS__V1__REQUEST__BODY_SHUTDOWN_GRACEFUL)
+        call.shutdown_graceful = req->call->shutdown_graceful;
+    else
+        call.shutdown_forced = req->call->shutdown_forced;
+    forward(req, &call, shut_down);
+}
+
+void
+handle_shutdown_graceful(struct request *req)
+{
+    handle_shutdown(req);
+}
+
+void
+handle_shutdown_forced(struct request *req)
+{
+    handle_shutdown(req);
+}
+
+/* -- deletion: the sandbox directories go with their last holder
+ * ---------------------------------------------------- */
+
+static void
+deleted_job(void *arg)
+{
+    struct request *req = arg;
+    struct sidecar *sidecar = req->app;
+    const char *id = req->call->container_id;
+    struct error err;
+    if (directory_hold_release(container_take_hold(sidecar->containers, id), &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+    if (container_take_step(sidecar->containers, id, STEP_DELETED, &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+    Gcs__V1__DeleteContainerStateResponse body = GCS__V1__DELETE_CONTAINER_STATE_RESPONSE__INIT;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_DELETE_CONTAINER_STATE;
+    response.delete_container_state = &body;
+    request_reply(req, &response);
+}
+
+static void
+deleted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    struct error failure;
+    /* An inbox that does not know the container has nothing left of it. */
+    if (response || err->status == STATUS_NOT_FOUND) {
+        request_continue_on_pool(req, deleted_job);
+        return;
+    }
+    if (container_take_step(sidecar->containers, req->call->container_id, STEP_DELETE_FAILED, &failure) !=
+        STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &failure);
+    request_reject(req, err);
+}
+
+void
+handle_delete_container_state(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    struct error err;
+    if (container_take_step(sidecar->containers, req->call->container_id, STEP_DELETE, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
+    call.delete_container_state = req->call->delete_container_state;
+    forward(req, &call, deleted);
+}
+
+/* -- properties
+ * ----------------------------------------------------------------------------------------------------- */
+
+void
+handle_get_properties(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    const struct policy_request question = {.point = POLICY_GET_PROPERTIES};
+    struct policy_verdict verdict;
+    struct error err;
+    enum status status = container_check_known(sidecar->containers, req->call->container_id, &err);
+    if (status == STATUS_OK)
+        status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &err);
+    if (status != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    policy_record_commit(verdict.record);
+    request_release_keys(req); /* a read: it has been decided, what comes next need not wait for the answer */
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
+    call.get_properties = req->call->get_properties;
+    forward_wait(req, &call, forward_relay);
+}

@@ -1,0 +1,263 @@
+/*
+ * Processes: running more of them, waiting, signals, and their standard streams.
+ */
+#include "server/sidecar/handlers.h"
+
+#include <string.h>
+
+#include "server/rpc/request.h"
+#include "server/sidecar/forward.h"
+#include "server/sidecar/process_check.h"
+#include "server/sidecar/sidecar.h"
+
+/* -- execute
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* An execution on its way; in the request's arena, as req->slot. */
+struct execution {
+    struct policy_verdict verdict;
+    struct policy_record *record;
+    uint32_t process_id; /* of a process that came too late */
+};
+
+static void
+kill_process(struct request *req, uint32_t process_id, forward_fn *then)
+{
+    Gcs__V1__SignalProcess body = GCS__V1__SIGNAL_PROCESS__INIT;
+    body.process_id = process_id;
+    body.signal = GCS__V1__SIGNAL__SIGNAL_TERMINATE;
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_SIGNAL_PROCESS;
+    call.signal_process = &body;
+    forward(req, &call, then);
+}
+
+static void
+orphan_killed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct execution *execution = req->slot;
+    /* NOT_FOUND: it has ended by itself. UNAVAILABLE: it ends with the inbox. */
+    if (!response && err->status != STATUS_NOT_FOUND && err->status != STATUS_UNAVAILABLE)
+        sidecar_set_inconsistent(req->app, err);
+    policy_record_undo(TAKE_PTR(execution->record));
+    struct error failure;
+    error_set(&failure, STATUS_RESOURCE_EXHAUSTED, 0, "the process could not be kept and was killed");
+    request_reject(req, &failure); /* unless the deadline has answered */
+}
+
+static void
+executed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    struct execution *execution = req->slot;
+    const Gcs__V1__Process *process = req->call->execute_process->process;
+    const struct policy_strings args = policy_strings_of(process->args, process->n_args);
+    struct error failure;
+    if (!response) {
+        policy_record_undo(TAKE_PTR(execution->record));
+        request_reject(req, err);
+        return;
+    }
+    uint32_t process_id = response->execute_process->process_id;
+    if (request_is_answered(req) ||
+        container_add_process(sidecar->containers, req->call->container_id, process_id, false,
+                              execution->verdict.allow_stdio, &args, &failure) != STATUS_OK) {
+        kill_process(req, process_id, orphan_killed);
+        return;
+    }
+    policy_record_commit(TAKE_PTR(execution->record));
+    forward_relay(req, response, NULL);
+}
+
+static enum status
+execute_decide(struct request *req, struct execution *execution, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const char *id = req->call->container_id;
+    const Gcs__V1__Process *process = req->call->execute_process->process;
+    if (!process)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "execute_process.process: missing");
+    TRY(process_check(process, "execute_process.process", err));
+    TRY(container_check_running(sidecar->containers, id, err));
+    TRY(container_check_room(sidecar->containers, id, err));
+    bool external = strcmp(id, UVM_CONTAINER_ID) == 0;
+    const struct policy_request question = {
+        .point = external ? POLICY_EXEC_EXTERNAL : POLICY_EXEC_IN_CONTAINER,
+        .process = policy_process_of(id, process),
+    };
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &execution->verdict, err);
+    execution->record = execution->verdict.record;
+    if (status == STATUS_OK && process->terminal && !execution->verdict.allow_stdio)
+        return error_set(
+            err, STATUS_PERMISSION_DENIED, 0,
+            "execute_process.process.terminal: the policy denies this process's standard streams");
+    return status;
+}
+
+void
+handle_execute_process(struct request *req)
+{
+    struct error err;
+    struct execution *execution = ARENA_NEW(&req->arena, struct execution, 1);
+    if (!execution) {
+        error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+        request_reject(req, &err);
+        return;
+    }
+    req->slot = execution;
+    if (execute_decide(req, execution, &err) != STATUS_OK) {
+        policy_record_undo(TAKE_PTR(execution->record));
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Process process = *req->call->execute_process->process;
+    process_apply(&process, &execution->verdict);
+    Gcs__V1__ExecuteProcess body = GCS__V1__EXECUTE_PROCESS__INIT;
+    body.process = &process;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    approval.allow_stdio = execution->verdict.allow_stdio;
+    Gcs__V1__Request call = forward_call(req);
+    call.approval = &approval;
+    call.body_case = GCS__V1__REQUEST__BODY_EXECUTE_PROCESS;
+    call.execute_process = &body;
+    forward(req, &call, executed);
+}
+
+/* -- wait
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+void
+handle_wait_for_process(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    const Gcs__V1__WaitForProcess *wait = req->call->wait_for_process;
+    struct container_process process;
+    struct error err;
+    if (container_find_process(sidecar->containers, req->call->container_id, wait->process_id, &req->arena,
+                               &process, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    request_release_keys(req); /* a wait holds up nobody */
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
+    call.wait_for_process = req->call->wait_for_process;
+    forward_wait(req, &call, forward_relay);
+}
+
+/* -- signal
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* The policy's names (spec/policy.md 5.13). The reference never asks about a plain kill and so has no name
+ * for it: it is judged as the strongest signal that has one, the one the reference's host sends for SIGTERM.
+ */
+static const char *
+signal_name(Gcs__V1__Signal signal)
+{
+    switch (signal) {
+    case GCS__V1__SIGNAL__SIGNAL_CTRL_C:
+        return "CtrlC";
+    case GCS__V1__SIGNAL__SIGNAL_CTRL_BREAK:
+        return "CtrlBreak";
+    case GCS__V1__SIGNAL__SIGNAL_CTRL_CLOSE:
+        return "CtrlClose";
+    case GCS__V1__SIGNAL__SIGNAL_CTRL_LOG_OFF:
+        return "CtrlLogOff";
+    default:
+        return "CtrlShutdown";
+    }
+}
+
+static void
+signalled(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct policy_record *record = req->slot;
+    if (response)
+        policy_record_commit(record);
+    else
+        policy_record_undo(record);
+    forward_relay(req, response, err);
+}
+
+static enum status
+signal_decide(struct request *req, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const Gcs__V1__SignalProcess *signal = req->call->signal_process;
+    const char *id = req->call->container_id;
+    struct container_process process;
+    TRY(container_find_process(sidecar->containers, id, signal->process_id, &req->arena, &process, err));
+    struct policy_request question = {
+        .point = POLICY_SIGNAL_CONTAINER_PROCESS,
+        .signal = {.container_id = id,
+                   .signal = signal_name(signal->signal),
+                   .is_init = process.is_init,
+                   .args = process.args},
+    };
+    if (process.is_init && signal->signal == GCS__V1__SIGNAL__SIGNAL_TERMINATE)
+        question = (struct policy_request){.point = POLICY_SHUTDOWN_CONTAINER, .container_id = id};
+    struct policy_verdict verdict;
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
+    req->slot = verdict.record;
+    return status;
+}
+
+void
+handle_signal_process(struct request *req)
+{
+    struct error err;
+    if (signal_decide(req, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_SIGNAL_PROCESS;
+    call.signal_process = req->call->signal_process;
+    forward(req, &call, signalled);
+}
+
+/* -- streams: the stdio decision of the process's create or exec
+ * ---------------------------------------------------- */
+
+static enum status
+stream_check(struct request *req, uint32_t process_id, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    struct container_process process;
+    TRY(container_find_process(sidecar->containers, req->call->container_id, process_id, &req->arena,
+                               &process, err));
+    if (!process.allow_stdio)
+        return error_set(err, STATUS_PERMISSION_DENIED, 0,
+                         "process %u: the policy denies its standard streams", process_id);
+    return STATUS_OK;
+}
+
+void
+handle_read_stream(struct request *req)
+{
+    struct error err;
+    if (stream_check(req, req->call->read_stream->process_id, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_READ_STREAM;
+    call.read_stream = req->call->read_stream;
+    forward_wait(req, &call, forward_relay);
+}
+
+void
+handle_write_stream(struct request *req)
+{
+    struct error err;
+    if (stream_check(req, req->call->write_stream->process_id, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_WRITE_STREAM;
+    call.write_stream = req->call->write_stream;
+    forward_wait(req, &call, forward_relay);
+}

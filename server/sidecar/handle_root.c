@@ -1,0 +1,288 @@
+/*
+ * A container's root file system: the writable scratch, and the layers below it. The inbox mounts both; here
+ * they are decided and bound to each other.
+ */
+#include "server/sidecar/handlers.h"
+
+#include <string.h>
+
+#include "server/rpc/request.h"
+#include "server/sidecar/forward.h"
+#include "server/sidecar/sidecar.h"
+#include "server/sidecar/volumes.h"
+
+/* A request of this file between its decision and the inbox's answer; in the request's arena, as req->slot.
+ */
+struct root_change {
+    struct policy_record *record;
+    bool adds;
+    /* combining */
+    const char *volume_id;
+    bool reserved, held, admitted; /* what an undo takes back: the id, the volume's hold, its admission */
+};
+
+static struct root_change *
+change_new(struct request *req, struct error *err)
+{
+    const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
+    struct root_change *change = ARENA_NEW(&req->arena, struct root_change, 1);
+    if (!change) {
+        error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+        return NULL;
+    }
+    change->adds = settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    req->slot = change;
+    return change;
+}
+
+static enum status
+check_add_or_remove(const struct request *req, struct error *err)
+{
+    const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
+    if (settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD)
+        return sidecar_check_consistent(req->app, err);
+    if (settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE)
+        return STATUS_OK;
+    return error_set(err, STATUS_UNIMPLEMENTED, 0, "modify_settings.request_type: only ADD and REMOVE");
+}
+
+/* The settings as they were approved, on their way to the inbox. */
+static void
+forward_settings(struct request *req, Gcs__V1__Approval *approval, forward_fn *then)
+{
+    Gcs__V1__Request call = forward_call(req);
+    call.approval = approval;
+    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    call.modify_settings = req->call->modify_settings;
+    forward(req, &call, then);
+}
+
+/* The opposite of what the inbox did too late: sent on the request's behalf, its outcome decides nothing any
+ * more. */
+static void
+forward_reverse(struct request *req, forward_fn *then)
+{
+    Gcs__V1__ModifySettings reverse = *req->call->modify_settings;
+    reverse.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    call.modify_settings = &reverse;
+    forward(req, &call, then);
+}
+
+/* -- scratch
+ * -------------------------------------------------------------------------------------------------------- */
+
+static void
+scratch_undo(struct request *req, const struct error *err)
+{
+    struct root_change *change = req->slot;
+    policy_record_undo(TAKE_PTR(change->record));
+    request_reject(req, err);
+}
+
+static void
+scratch_reversed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    if (!response)
+        sidecar_set_inconsistent(req->app, err);
+    struct error late;
+    error_set(&late, STATUS_DEADLINE_EXCEEDED, 0, "the deadline passed");
+    scratch_undo(req, &late);
+}
+
+static void
+scratch_changed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct root_change *change = req->slot;
+    if (!response) {
+        scratch_undo(req, err);
+    } else if (change->adds && request_is_answered(req)) {
+        forward_reverse(req, scratch_reversed);
+    } else {
+        policy_record_commit(TAKE_PTR(change->record));
+        forward_relay(req, response, NULL);
+    }
+}
+
+static enum status
+scratch_decide(struct request *req, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const char *target = req->call->modify_settings->container_scratch->target;
+    TRY(check_add_or_remove(req, err));
+    struct root_change *change = change_new(req, err);
+    if (!change)
+        return err->status;
+    if (!change->adds && container_uses_scratch(sidecar->containers, target))
+        return error_set(err, STATUS_FAILED_PRECONDITION, 0, "scratch '%s': a container stands on it",
+                         target);
+    /* Encrypted by what it is: a tmpfs in the guest's own, encrypted memory. */
+    const struct policy_request question = {
+        .point = change->adds ? POLICY_SCRATCH_MOUNT : POLICY_SCRATCH_UNMOUNT,
+        .target = {.target = target, .encrypted = true},
+    };
+    struct policy_verdict verdict;
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
+    change->record = verdict.record;
+    return status;
+}
+
+void
+handle_container_scratch(struct request *req)
+{
+    struct error err;
+    if (scratch_decide(req, &err) != STATUS_OK)
+        request_reject(req, &err);
+    else
+        forward_settings(req, NULL, scratch_changed);
+}
+
+/* -- combined layers
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Takes back what was done for the container so far. No file-system calls. */
+static void
+combine_take_back(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    struct root_change *change = req->slot;
+    const char *id = req->call->container_id;
+    struct error err;
+    if (change->held && volume_unref(sidecar->volumes, change->volume_id, id, &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+    if (change->admitted && volume_dismiss(sidecar->volumes, change->volume_id, id, &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+    policy_record_undo(TAKE_PTR(change->record));
+    if (change->reserved &&
+        container_take_step(sidecar->containers, id, STEP_COMBINE_FAILED, &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+}
+
+static void
+combine_reversed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    if (!response)
+        sidecar_set_inconsistent(req->app, err);
+    combine_take_back(req);
+    request_done(req);
+}
+
+static void
+combine_commit(struct request *req, const Gcs__V1__Response *response)
+{
+    struct sidecar *sidecar = req->app;
+    struct root_change *change = req->slot;
+    struct error err;
+    if (container_take_step(sidecar->containers, req->call->container_id, STEP_COMBINED, &err) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &err);
+    policy_record_commit(TAKE_PTR(change->record));
+    forward_relay(req, response, NULL);
+}
+
+static void
+combined(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    if (response && request_is_answered(req)) {
+        forward_reverse(req, combine_reversed);
+    } else if (response) {
+        combine_commit(req, response);
+    } else {
+        combine_take_back(req);
+        request_reject(req, err);
+    }
+}
+
+/* Holds the volume for the container, and asks the policy unless it has spoken for this container and volume
+ * before. */
+static enum status
+combine_decide(struct request *req, struct root_change *change, struct volume_stack **ret, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const char *id = req->call->container_id;
+    bool admitted;
+    TRY(volume_ref(sidecar->volumes, change->volume_id, id, &admitted, ret, err));
+    change->held = true;
+    if (admitted)
+        return STATUS_OK;
+    TRY(volumes_decide(req, id, *ret, &change->record, err));
+    TRY(volume_admit(sidecar->volumes, change->volume_id, id, err));
+    change->admitted = true;
+    return STATUS_OK;
+}
+
+static enum status
+combine_prepare(struct request *req, Gcs__V1__Approval *approval, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const Gcs__V1__CombinedLayers *layers = req->call->modify_settings->combined_layers;
+    struct root_change *change = req->slot;
+    struct volume_stack *stack = NULL;
+    change->volume_id = layers->volume_id;
+    TRY(container_combine(sidecar->containers, req->call->container_id, layers->volume_id,
+                          layers->scratch_target, err));
+    change->reserved = true;
+    TRY(combine_decide(req, change, &stack, err));
+    approval->lower_directories = ARENA_NEW(&req->arena, char *, stack->layer_count);
+    for (size_t i = 0; approval->lower_directories && i < stack->layer_count; i++) {
+        const char *point = stack->layers[i].mount_point;
+        char *copy = arena_strndup(&req->arena, point, strlen(point));
+        if (!copy)
+            approval->lower_directories = NULL;
+        else
+            approval->lower_directories[approval->n_lower_directories++] = copy;
+    }
+    volume_stack_unref(stack);
+    if (!approval->lower_directories)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    return STATUS_OK;
+}
+
+static void
+uncombined(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    struct root_change *change = req->slot;
+    const char *id = req->call->container_id;
+    struct error failure;
+    if (response && volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &failure);
+    if (container_take_step(sidecar->containers, id, response ? STEP_UNCOMBINED : STEP_UNCOMBINE_FAILED,
+                            &failure) != STATUS_OK)
+        sidecar_set_inconsistent(sidecar, &failure);
+    forward_relay(req, response, err);
+}
+
+static enum status
+uncombine_prepare(struct request *req, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    struct root_change *change = req->slot;
+    const char *scratch_target;
+    TRY(container_ground(sidecar->containers, req->call->container_id, &req->arena, &change->volume_id,
+                         &scratch_target, err));
+    return container_take_step(sidecar->containers, req->call->container_id, STEP_UNCOMBINE, err);
+}
+
+void
+handle_combined_layers(struct request *req)
+{
+    struct error err;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    struct root_change *change = NULL;
+    enum status status = check_add_or_remove(req, &err);
+    if (status == STATUS_OK)
+        change = change_new(req, &err);
+    if (!change) {
+        request_reject(req, &err);
+        return;
+    }
+    status = change->adds ? combine_prepare(req, &approval, &err) : uncombine_prepare(req, &err);
+    if (status != STATUS_OK) {
+        if (change->adds)
+            combine_take_back(req);
+        request_reject(req, &err);
+        return;
+    }
+    forward_settings(req, change->adds ? &approval : NULL, change->adds ? combined : uncombined);
+}

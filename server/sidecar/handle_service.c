@@ -1,0 +1,80 @@
+/*
+ * The connection, the guest's health, its events, and the policy itself.
+ */
+#include "server/sidecar/handlers.h"
+
+#include "server/rpc/request.h"
+#include "server/sidecar/sidecar.h"
+
+void
+handle_negotiate(struct request *req)
+{
+    static const struct rpc_capabilities capabilities = {.creates_sandbox_mounts = true,
+                                                         .needs_policy = true};
+    rpc_server_negotiate(req, &capabilities);
+}
+
+void
+handle_ping(struct request *req)
+{
+    rpc_server_ping(req);
+}
+
+void
+handle_health(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    Gcs__V1__HealthResponse body = GCS__V1__HEALTH_RESPONSE__INIT;
+    char *reasons[3];
+    body.policy_set = policy_gate_is_set(sidecar->gate);
+    body.inbox_connected = atomic_load(&sidecar->inbox_connected);
+    body.inconsistent = atomic_load(&sidecar->inconsistent);
+    body.containers = (uint32_t)container_count(sidecar->containers);
+    body.version = (char *)(uintptr_t)GCS_VERSION;
+    body.reasons = reasons;
+    if (!body.policy_set)
+        reasons[body.n_reasons++] = (char *)(uintptr_t) "no security policy is set";
+    if (!body.inbox_connected)
+        reasons[body.n_reasons++] = (char *)(uintptr_t) "the inbox is not connected";
+    if (body.inconsistent)
+        reasons[body.n_reasons++] = (char *)(uintptr_t) "an undo has failed; creates and mounts are refused";
+    body.ready = body.n_reasons == 0;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_HEALTH;
+    response.health = &body;
+    request_reply(req, &response);
+}
+
+void
+handle_watch_events(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    event_log_serve(sidecar->events, req);
+}
+
+static enum status
+set_policy(struct request *req, struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
+    const Gcs__V1__SecurityPolicy *policy = settings->security_policy;
+    if (settings->request_type != GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD)
+        return error_set(err, STATUS_UNIMPLEMENTED, 0,
+                         "modify_settings.request_type: a policy can only be added");
+    return policy_gate_set(sidecar->gate, policy->enforcer_type, policy->policy.data, policy->policy.len,
+                           err);
+}
+
+void
+handle_set_policy(struct request *req)
+{
+    struct error err;
+    Gcs__V1__Response response = request_response(req);
+    Gcs__V1__ModifySettingsResponse body = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
+    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS;
+    response.modify_settings = &body;
+    if (set_policy(req, &err) == STATUS_OK)
+        request_reply(req, &response);
+    else
+        request_reject(req, &err);
+}

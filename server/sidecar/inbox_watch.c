@@ -1,0 +1,130 @@
+#include "server/sidecar/inbox_watch.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/limits.h"
+#include "server/base/log.h"
+#include "server/sidecar/sidecar.h"
+
+struct inbox_watch {
+    struct sidecar *sidecar;
+    _Atomic uint64_t seen; /* the last event of this inbox that was passed on */
+    atomic_bool asking;    /* a WatchEvents is under way */
+};
+
+static void ask(struct inbox_watch *watch);
+
+struct inbox_watch *
+inbox_watch_new(struct sidecar *sidecar)
+{
+    struct inbox_watch *watch = calloc(1, sizeof *watch);
+    if (!watch)
+        abort();
+    watch->sidecar = sidecar;
+    return watch;
+}
+
+void
+inbox_watch_free(struct inbox_watch *watch)
+{
+    free(watch);
+}
+
+static bool
+is_exit_of_init(Gcs__V1__EventType type)
+{
+    return type == GCS__V1__EVENT_TYPE__EVENT_TYPE_GRACEFUL_EXIT ||
+           type == GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT ||
+           type == GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT;
+}
+
+/* Brings the table up to date and tells the host. An exit is told once, whatever the inbox says. */
+static void
+take_event(struct sidecar *sidecar, const Gcs__V1__Event *from)
+{
+    struct event event = {
+        .timestamp_us = from->timestamp_us,
+        .type = from->type,
+        .process_id = from->process_id,
+        .exit_code = from->exit_code,
+        .exit_code_unknown = from->exit_code_unknown,
+    };
+    memcpy(event.container_id, from->container_id, strnlen(from->container_id, LIMIT_CONTAINER_ID_BYTES));
+    if (from->type == GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED || is_exit_of_init(from->type))
+        container_process_exited(sidecar->containers, event.container_id, from->process_id);
+    if (is_exit_of_init(from->type) && !container_exited(sidecar->containers, event.container_id))
+        return;
+    event_log_append(sidecar->events, &event);
+}
+
+static void
+answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct inbox_watch *watch = arg;
+    atomic_store(&watch->asking, false);
+    if (!response || response->status != STATUS_OK) {
+        LOG_DEBUG("no events from the inbox", LOG_TEXT("reason", err ? err->text : response->message));
+        if (atomic_load(&watch->sidecar->inbox_connected) && response)
+            ask(watch);
+        return; /* asked again when the inbox is back */
+    }
+    const Gcs__V1__WatchEventsResponse *body = response->watch_events;
+    uint64_t seen = atomic_load(&watch->seen);
+    for (size_t i = 0; i < body->n_events; i++) {
+        if (body->events[i]->seq <= seen)
+            continue;
+        take_event(watch->sidecar, body->events[i]);
+        seen = body->events[i]->seq;
+    }
+    atomic_store(&watch->seen, seen);
+    ask(watch);
+}
+
+static void
+ask(struct inbox_watch *watch)
+{
+    if (atomic_exchange(&watch->asking, true))
+        return;
+    Gcs__V1__WatchEvents body = GCS__V1__WATCH_EVENTS__INIT;
+    body.after_seq = atomic_load(&watch->seen);
+    body.wait_ms = LIMIT_PARK_MS;
+    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
+    call.timeout_ms = LIMIT_PARK_MS + 10000;
+    call.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
+    call.watch_events = &body;
+    struct error err;
+    if (caller_call(watch->sidecar->inbox, &call, answered, watch, &err) != STATUS_OK)
+        atomic_store(&watch->asking, false); /* the connection is gone: asked again when it is back */
+}
+
+static void
+report_lost(void *arg, const char *id, uint32_t init_process_id)
+{
+    struct sidecar *sidecar = arg;
+    if (!container_exited(sidecar->containers, id))
+        return;
+    struct event event = {.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT,
+                          .process_id = init_process_id,
+                          .exit_code_unknown = true};
+    memcpy(event.container_id, id, strnlen(id, LIMIT_CONTAINER_ID_BYTES));
+    event_log_append(sidecar->events, &event);
+}
+
+void
+inbox_watch_state(void *arg, enum caller_state state, const Gcs__V1__NegotiateResponse *negotiated,
+                  bool instance_changed)
+{
+    struct inbox_watch *watch = arg;
+    (void)negotiated;
+    atomic_store(&watch->sidecar->inbox_connected, state == CALLER_READY);
+    LOG_INFO(state == CALLER_READY ? "inbox connected" : "inbox lost");
+    if (state != CALLER_READY)
+        return;
+    if (instance_changed) {
+        atomic_store(&watch->seen, 0);
+        container_for_each_live(watch->sidecar->containers, report_lost, watch->sidecar);
+    }
+    ask(watch);
+}

@@ -1,0 +1,62 @@
+/*
+ * gcs-sidecar: starts, waits for SIGTERM or SIGINT, ends. The first signal drains, the second ends it at
+ * once.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "server/base/log.h"
+#include "server/sidecar/options.h"
+#include "server/sidecar/sidecar.h"
+
+/* 128 + SIGTERM, as a shell reports a program that a signal ended. */
+#define EXIT_AT_ONCE 143
+
+/* Handles the second signal while the first one's drain goes on. */
+static void
+end_at_once(int signal)
+{
+    (void)signal;
+    _exit(EXIT_AT_ONCE);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct options options;
+    struct sidecar *sidecar;
+    struct error err;
+    log_set_program("gcs-sidecar");
+    umask(0); /* once, before any thread: modes are what mkdirat(2) is given (server/mounts/sandbox_root.h) */
+
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ending, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    if (options_parse(argc, argv, &options, &err) != STATUS_OK ||
+        sidecar_start(&options.config, &sidecar, &err) != STATUS_OK) {
+        LOG_ERROR("cannot start", LOG_TEXT("reason", err.text));
+        return EXIT_FAILURE;
+    }
+    if (options.any_policy)
+        LOG_WARNING("any policy is accepted: the host decides what this guest does");
+    LOG_INFO("listening", LOG_TEXT("url", options.listen_urls[0]));
+    sd_notify(0, "READY=1");
+
+    int received = 0;
+    sigwait(&ending, &received);
+    LOG_INFO("shutting down", LOG_NUMBER("signal", received));
+    sd_notify(0, "STOPPING=1");
+    signal(SIGTERM, end_at_once);
+    signal(SIGINT, end_at_once);
+    pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+    sidecar_stop(sidecar);
+    LOG_INFO("ended");
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,128 @@
+#include "server/sidecar/policy_gate.h"
+
+#include <openssl/evp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/log.h"
+#include "server/base/text.h"
+
+struct policy_gate {
+    bool any_policy;
+    uint8_t host_data[HOST_DATA_BYTES];
+    _Atomic(struct policy_state *) state; /* NULL until a policy is set, then constant */
+};
+
+struct policy_gate *
+policy_gate_new(const uint8_t *host_data)
+{
+    struct policy_gate *gate = calloc(1, sizeof *gate);
+    if (!gate)
+        abort();
+    gate->any_policy = !host_data;
+    if (host_data)
+        memcpy(gate->host_data, host_data, sizeof gate->host_data);
+    return gate;
+}
+
+void
+policy_gate_free(struct policy_gate *gate)
+{
+    if (!gate)
+        return;
+    policy_state_free(atomic_load(&gate->state));
+    free(gate);
+}
+
+bool
+policy_gate_is_set(const struct policy_gate *gate)
+{
+    return atomic_load(&gate->state) != NULL;
+}
+
+static enum status
+host_data_check(const struct policy_gate *gate, const uint8_t *text, size_t size, struct error *err)
+{
+    uint8_t digest[HOST_DATA_BYTES];
+    unsigned digest_size = sizeof digest;
+    if (EVP_Digest(text, size, digest, &digest_size, EVP_sha256(), NULL) != 1)
+        return error_set(err, STATUS_INTERNAL, 0, "hash the policy");
+    if (gate->any_policy || memcmp(digest, gate->host_data, sizeof digest) == 0)
+        return STATUS_OK;
+    char found[2 * HOST_DATA_BYTES + 1], expected[2 * HOST_DATA_BYTES + 1];
+    text_hex(found, digest, sizeof digest);
+    text_hex(expected, gate->host_data, sizeof gate->host_data);
+    return error_set(err, STATUS_PERMISSION_DENIED, 0,
+                     "security policy digest \"%s\" doesn't match HostData provided at launch \"%s\"", found,
+                     expected);
+}
+
+/* The policy's word on our own log. Not a failure: what it denies is only not written. */
+static void
+apply_runtime_logging(struct policy_state *state)
+{
+    struct arena arena;
+    struct policy_verdict verdict;
+    struct error err;
+    arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+    const struct policy_request request = {.point = POLICY_RUNTIME_LOGGING};
+    if (policy_decide(state, &request, &arena, &verdict, &err) != STATUS_OK) {
+        LOG_INFO("the policy denies runtime logging: only errors are logged from now on");
+        log_set_level(LOG_LEVEL_ERROR);
+    }
+    policy_record_commit(verdict.record);
+    arena_done(&arena);
+}
+
+enum status
+policy_gate_set(struct policy_gate *gate, const char *enforcer_type, const uint8_t *text, size_t size,
+                struct error *err)
+{
+    if (policy_gate_is_set(gate))
+        return error_set(err, STATUS_ALREADY_EXISTS, 0, "security policy has already been set");
+    if (enforcer_type[0] && strcmp(enforcer_type, "rego") != 0)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "enforcer_type: unknown enforcer: \"%s\"",
+                         enforcer_type);
+    TRY(host_data_check(gate, text, size, err));
+    CLEANUP(policy_unrefp)
+    struct policy *policy = NULL;
+    TRY(policy_load((const char *)text, size, POLICY_WINDOWS, &policy, err));
+    struct policy_state *state;
+    TRY(policy_state_new(policy, POLICY_STRICT, &state, err));
+    apply_runtime_logging(state);
+    atomic_store(&gate->state, state);
+    return STATUS_OK;
+}
+
+enum status
+policy_gate_decide(struct policy_gate *gate, const struct policy_request *request, struct arena *arena,
+                   struct policy_verdict *verdict, struct error *err)
+{
+    struct policy_state *state = atomic_load(&gate->state);
+    *verdict = (struct policy_verdict){0};
+    if (!state)
+        return error_set(err, STATUS_PERMISSION_DENIED, 0, "%s", policy_closed_text(request->point));
+    enum status status = policy_decide(state, request, arena, verdict, err);
+    if (status == STATUS_PERMISSION_DENIED)
+        error_prefix(err, "%s", policy_point_prefix(request->point));
+    return status;
+}
+
+struct policy_strings
+policy_strings_of(char *const *items, size_t count)
+{
+    return (struct policy_strings){.items = (const char *const *)items, .count = count};
+}
+
+struct policy_process_input
+policy_process_of(const char *container_id, const Gcs__V1__Process *process)
+{
+    return (struct policy_process_input){
+        .container_id = container_id,
+        .args = policy_strings_of(process->args, process->n_args),
+        .env = policy_strings_of(process->env, process->n_env),
+        .working_dir = process->cwd,
+        .user = process->user,
+    };
+}

@@ -1,0 +1,57 @@
+/*
+ * The security policy of this guest: set once, closed until then; and the way from a request's message to a
+ * decision.
+ *
+ * Threads: policy_gate_set() is called by one request at a time (its key is "all"); the others from any
+ * thread.
+ */
+#ifndef SERVER_SIDECAR_POLICY_GATE_H
+#define SERVER_SIDECAR_POLICY_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gcs/v1/container.pb-c.h"
+#include "server/base/arena.h"
+#include "server/base/error.h"
+#include "server/mounts/sandbox_path.h"
+#include "server/policy/policy.h"
+
+#define HOST_DATA_BYTES 32
+
+struct policy_gate;
+
+/* host_data: SHA-256 that a policy must have; NULL accepts any. Copied. Aborts without memory: start-up only.
+ */
+struct policy_gate *policy_gate_new(const uint8_t *host_data);
+void policy_gate_free(struct policy_gate *gate);
+
+bool policy_gate_is_set(const struct policy_gate *gate);
+
+/*
+ * Checks the text against the host data, compiles it and makes it the policy, for good. Blocks for as long as
+ * compiling takes. Asks it about runtime logging: denied, only errors are logged from now on.
+ *
+ * ALREADY_EXISTS     a policy was set before
+ * PERMISSION_DENIED  its SHA-256 is not the host data
+ * INVALID_ARGUMENT   an enforcer other than "" and "rego", or policy_load()'s reasons
+ * After a failure no policy is set and another attempt may be made.
+ */
+MUST_CHECK enum status policy_gate_set(struct policy_gate *gate, const char *enforcer_type,
+                                       const uint8_t *text, size_t size, struct error *err);
+
+/*
+ * Decides (strict). A denial's error has the reference's prefix and the decision; while no policy is set it
+ * is the closed door's. Other arguments as policy_decide().
+ */
+MUST_CHECK enum status policy_gate_decide(struct policy_gate *gate, const struct policy_request *request,
+                                          struct arena *arena, struct policy_verdict *verdict,
+                                          struct error *err);
+
+/* A message's list of strings as the policy takes it. Borrowed. */
+struct policy_strings policy_strings_of(char *const *items, size_t count);
+
+/* What the policy is asked about a process. The strings stay the message's. */
+struct policy_process_input policy_process_of(const char *container_id, const Gcs__V1__Process *process);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * A process as a host asks for it: what must hold whatever the policy says, and what the policy's answer
+ * changes in it.
+ */
+#ifndef SERVER_SIDECAR_PROCESS_CHECK_H
+#define SERVER_SIDECAR_PROCESS_CHECK_H
+
+#include "gcs/v1/container.pb-c.h"
+#include "server/base/error.h"
+#include "server/policy/policy.h"
+
+/*
+ * At least one argument and a program's name; "NAME=value" in every environment entry and no name twice; an
+ * absolute directory; terminal sizes of 16 bits. `path` begins the field's name in errors.
+ */
+MUST_CHECK enum status process_check(const Gcs__V1__Process *process, const char *path, struct error *err);
+
+/*
+ * Makes `process`, a shallow copy, what was approved: the environment the policy keeps, and no standard
+ * streams where it denies them. The strings stay the verdict's and the message's.
+ */
+void process_apply(Gcs__V1__Process *process, const struct policy_verdict *verdict);
+
+#endif

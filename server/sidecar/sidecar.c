@@ -1,0 +1,136 @@
+#include "server/sidecar/sidecar.h"
+
+#include <stdlib.h>
+
+#include "server/base/clock.h"
+#include "server/base/limits.h"
+#include "server/base/log.h"
+#include "server/mounts/layer_source.h"
+#include "server/sidecar/inbox_watch.h"
+
+static bool
+policy_is_set(void *app)
+{
+    const struct sidecar *sidecar = app;
+    return policy_gate_is_set(sidecar->gate);
+}
+
+static enum status
+start_mounts(struct sidecar *sidecar, const struct sidecar_config *config, struct error *err)
+{
+    size_t leftovers = 0;
+    TRY(sandbox_root_open(config->sandbox_root, &config->sandbox, &sidecar->sandbox, err));
+    TRY(layer_store_open(config->layer_dir, &layer_source_memfd, &layer_limits_default, &sidecar->layers,
+                         err));
+    const struct volume_options options = {
+        .directory = config->volume_dir,
+        .layers = sidecar->layers,
+        .backend = config->fake_volumes ? &volume_backend_fake : &volume_backend_real,
+    };
+    TRY(volume_table_open(&options, &sidecar->volumes, &leftovers, err));
+    if (leftovers > 0)
+        LOG_WARNING("mounts of a predecessor taken away", LOG_NUMBER("count", (int64_t)leftovers));
+    return STATUS_OK;
+}
+
+static enum status
+start_server(struct sidecar *sidecar, const struct sidecar_config *config, struct error *err)
+{
+    const struct rpc_server_config server = {
+        .methods = &sidecar_methods,
+        .pool = sidecar->pool,
+        .timers = sidecar->timers,
+        .module_name = "gcs-sidecar",
+        .policy_is_set = policy_is_set,
+        .app = sidecar,
+    };
+    TRY(rpc_server_start(&server, &sidecar->server, err));
+    const struct caller_config inbox = {
+        .url = config->inbox_url,
+        .timers = sidecar->timers,
+        .answer_bytes_max = LIMIT_ANSWER_BYTES,
+        .on_state = inbox_watch_state,
+        .state_arg = sidecar->watch,
+        .fail_fast = true,
+    };
+    TRY(caller_start(&inbox, &sidecar->inbox, err));
+    for (size_t i = 0; i < config->listen_count; i++)
+        TRY(rpc_server_listen(sidecar->server, config->listen_urls[i], err));
+    return STATUS_OK;
+}
+
+enum status
+sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct error *err)
+{
+    struct sidecar *sidecar = calloc(1, sizeof *sidecar);
+    if (!sidecar)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
+    sidecar->drain_ns = config->drain_ns;
+    sidecar->gate = policy_gate_new(config->host_data);
+    sidecar->containers = container_table_new();
+    sidecar->watch = inbox_watch_new(sidecar);
+    enum status status = timers_start(&sidecar->timers, err);
+    if (status == STATUS_OK)
+        status = pool_start(config->workers, LIMIT_QUEUED_JOBS, &sidecar->pool, err);
+    if (status == STATUS_OK) {
+        sidecar->events = event_log_new(sidecar->timers);
+        status = sidecar->events
+                     ? start_mounts(sidecar, config, err)
+                     : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the event log");
+    }
+    if (status == STATUS_OK)
+        status = start_server(sidecar, config, err);
+    if (status != STATUS_OK) {
+        sidecar_stop(sidecar);
+        return status;
+    }
+    *ret = sidecar;
+    return STATUS_OK;
+}
+
+/*
+ * The order of the end: refuse what comes; let what is under way finish; end the waits of the host (the event
+ * log's, and with the caller those at the inbox); then nothing is under way and the server can go; then what
+ * it stood on.
+ */
+void
+sidecar_stop(struct sidecar *sidecar)
+{
+    struct error err;
+    if (sidecar->server && !rpc_server_drain(sidecar->server, clock_now_ns() + sidecar->drain_ns))
+        LOG_WARNING("requests are still under way at the deadline",
+                    LOG_NUMBER("count", (int64_t)rpc_server_under_way(sidecar->server)));
+    if (sidecar->events)
+        event_log_close(sidecar->events);
+    if (sidecar->inbox)
+        caller_shut(sidecar->inbox);
+    rpc_server_stop(sidecar->server);
+    pool_stop(sidecar->pool);
+    caller_stop(sidecar->inbox);
+    event_log_free(sidecar->events);
+    timers_stop(sidecar->timers);
+    container_table_free(sidecar->containers);
+    inbox_watch_free(sidecar->watch);
+    policy_gate_free(sidecar->gate);
+    if (sidecar->volumes && volume_table_close(sidecar->volumes, &err) != STATUS_OK)
+        LOG_ERROR("a volume stays mounted", LOG_TEXT("reason", err.text));
+    layer_store_close(sidecar->layers);
+    sandbox_root_free(sidecar->sandbox);
+    free(sidecar);
+}
+
+void
+sidecar_set_inconsistent(struct sidecar *sidecar, const struct error *why)
+{
+    LOG_ERROR("an undo failed: creates and mounts are refused from now on", LOG_TEXT("reason", why->text));
+    atomic_store(&sidecar->inconsistent, true);
+}
+
+enum status
+sidecar_check_consistent(struct sidecar *sidecar, struct error *err)
+{
+    if (!atomic_load(&sidecar->inconsistent))
+        return STATUS_OK;
+    return error_set(err, STATUS_FAILED_PRECONDITION, 0,
+                     "the guest is inconsistent: an undo has failed, so creates and mounts are refused");
+}
