@@ -9,17 +9,19 @@
  *
  * When the connection is lost
  *   with fail_fast     every call fails UNAVAILABLE at once; the next connection begins a new session
- *   without fail_fast  calls wait for the server until their deadlines. When it comes back they are repeated
- *                      in the old session. An answer UNAVAILABLE with an empty session id says that the
- * server does not know that session (it was started anew, or the lease ran out); then the caller negotiates
- * another. A call that the server may have run fails UNAVAILABLE; one that was never sent, or sent once and
- * refused by that very answer, goes on in the new session.
+ *   without fail_fast  calls wait for the server until their deadlines; when it comes back they are repeated
+ *                      in the old session
+ *
+ * A refusal UNAVAILABLE whose text begins with the field at fault, "session_id:", says that the server does
+ * not know the session: it was started anew, or the lease ran out. Then the caller negotiates another. A call
+ * that the server may have run fails UNAVAILABLE; one that was never sent, or sent once and refused by that
+ * very answer, goes on in the new session.
  *
  * Answers that nobody waits for (late, repeated, of another session) are dropped and counted.
  *
- * Threads: every function may be called from any thread. Callbacks run on the caller's receive thread or its
- * timer thread with no lock held; they must not block and must not call caller_stop(). Messages are handed to
- * nanomsg, without waiting, under the caller's lock (RANK_CALLER): that is what keeps calls in order.
+ * Threads: every function may be called from any thread. Callbacks run on a thread of the caller or on the
+ * timer thread, with no lock held; they must not block and must not call caller_stop(). Messages are handed
+ * to nanomsg, without waiting, under the caller's lock (RANK_CALLER): that is what keeps calls in order.
  */
 #ifndef SERVER_RPC_CALLER_H
 #define SERVER_RPC_CALLER_H
@@ -66,7 +68,11 @@ struct caller_config {
 MUST_CHECK enum status caller_start(const struct caller_config *config, struct caller **ret,
                                     struct error *err);
 
-/* Fails all calls in flight with UNAVAILABLE, joins the threads and frees the caller. NULL is fine. */
+/* Fails all calls in flight, and every later one, with UNAVAILABLE and joins the threads; once it has
+ * returned no callback runs. For an owner whose other threads may still call. */
+void caller_shut(struct caller *caller);
+
+/* caller_shut(), and frees the caller. NULL is fine. */
 void caller_stop(struct caller *caller);
 
 /* Waits until there is a session; DEADLINE_EXCEEDED at `deadline_ns` (monotonic), UNAVAILABLE when refused.
