@@ -29,3 +29,9 @@ listener_stop(struct listener *listener)
 {
     listener->ops->stop(listener);
 }
+
+void
+listener_free(struct listener *listener)
+{
+    listener->ops->free(listener);
+}

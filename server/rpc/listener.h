@@ -46,6 +46,7 @@ struct listener_ops {
                          struct error *err);
     void (*send)(const struct route *route, const void *bytes, size_t size);
     void (*stop)(struct listener *listener);
+    void (*free)(struct listener *listener);
 };
 
 /* Every kind of listener begins with this. */
@@ -65,7 +66,11 @@ MUST_CHECK enum status listener_start(const char *url, listener_receive_fn *rece
  * session.h. */
 void listener_send(const struct route *route, const void *bytes, size_t size);
 
-/* Closes it and joins its thread: `receive` is not called again. */
+/* Closes it and joins its thread: `receive` is not called again, and what is sent goes nowhere. */
 void listener_stop(struct listener *listener);
+
+/* Frees a stopped listener. No route to it may be used any more: a server with several listeners first stops
+ * all of them, since what one receives can let answers go through another. */
+void listener_free(struct listener *listener);
 
 #endif

@@ -116,7 +116,12 @@ nanomsg_stop(struct listener *base)
     struct nanomsg_listener *listener = (struct nanomsg_listener *)base;
     nn_close(listener->socket);
     pthread_join(listener->thread, NULL);
-    free(listener);
+}
+
+static void
+nanomsg_free(struct listener *base)
+{
+    free((struct nanomsg_listener *)base);
 }
 
 /* Binds `url` and starts the thread. Every check has been made. */
@@ -224,7 +229,13 @@ tcp_start(const char *url, listener_receive_fn *receive, void *arg, struct liste
     return nanomsg_start(&listener_nanomsg_tcp, url, receive, arg, ret, err);
 }
 
-const struct listener_ops listener_nanomsg_ipc = {
-    .prefix = IPC_PREFIX, .start = ipc_start, .send = nanomsg_send, .stop = nanomsg_stop};
-const struct listener_ops listener_nanomsg_tcp = {
-    .prefix = TCP_PREFIX, .start = tcp_start, .send = nanomsg_send, .stop = nanomsg_stop};
+const struct listener_ops listener_nanomsg_ipc = {.prefix = IPC_PREFIX,
+                                                  .start = ipc_start,
+                                                  .send = nanomsg_send,
+                                                  .stop = nanomsg_stop,
+                                                  .free = nanomsg_free};
+const struct listener_ops listener_nanomsg_tcp = {.prefix = TCP_PREFIX,
+                                                  .start = tcp_start,
+                                                  .send = nanomsg_send,
+                                                  .stop = nanomsg_stop,
+                                                  .free = nanomsg_free};

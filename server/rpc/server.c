@@ -144,6 +144,8 @@ live_enlist(struct live_request *live, struct message *message, struct error *er
                            LIMIT_ADMITTED_REQUESTS);
     } else {
         server->live.count++;
+        if (!live->public.method->waits)
+            server->live.busy++;
         live->next = server->live.list;
         if (live->next)
             live->next->prev = live;
