@@ -66,8 +66,9 @@ watcher_main(void *arg)
 /* -- life -------------------------------------------------------------------------------------------------
  */
 
+/* The last thread: no lock is needed. */
 static void
-caller_free(struct caller *caller)
+caller_free(struct caller *caller) NO_LOCK_CHECK
 {
     pthread_cond_destroy(&caller->state.changed);
     pthread_cond_destroy(&caller->state.watch);
@@ -77,8 +78,9 @@ caller_free(struct caller *caller)
     free(caller);
 }
 
+/* Before any other thread: no lock is needed. */
 static struct caller *
-caller_new(const struct caller_config *config)
+caller_new(const struct caller_config *config) NO_LOCK_CHECK
 {
     struct caller *caller = calloc(1, sizeof *caller);
     if (!caller)
