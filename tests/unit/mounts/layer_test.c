@@ -1,13 +1,8 @@
-#include "server/mounts/layer.h"
-
+/* Layers from a directory at rest: names, kinds, digests, limits, and what failures leave. */
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,109 +14,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "server/base/fd.h"
 #include "server/base/limits.h"
-#include "server/base/text.h"
-#include "tests/unit/mounts/layer_fixture.h"
+#include "tests/unit/mounts/layer_store_fixture.h"
 
-#define ABC_DIGEST   "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 #define EMPTY_DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 /* SHA-256 of 1,000,000 times 'a' (FIPS 180-2, appendix B.3). */
 #define MILLION_DIGEST "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
 /* SHA-256 of the raw digests of "abc" and of nothing, in this order. */
 #define ABC_EMPTY_DIGEST "6f1290896ee81a0349174d19f4473d267a10289c40480861d5c42affffbd79f9"
-
-struct fixture {
-    struct scratch scratch;
-    struct layer_store *store;
-    size_t descriptors; /* with the store open */
-};
-
-static struct layer_store *
-store_open(const struct scratch *scratch, const struct layer_source *source, uint64_t layer_bytes_max,
-           uint64_t total_bytes_max)
-{
-    struct layer_limits limits = {.layer_bytes_max = layer_bytes_max, .total_bytes_max = total_bytes_max};
-    struct layer_store *store = NULL;
-    struct error err;
-    assert_int_equal(layer_store_open(scratch->layers, source, &limits, &store, &err), STATUS_OK);
-    return store;
-}
-
-static int
-setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    scratch_make(&fixture->scratch);
-    fixture->store =
-        store_open(&fixture->scratch, &layer_source_memfd, LIMIT_LAYER_BYTES, LIMIT_LAYERS_TOTAL_BYTES);
-    fixture->descriptors = open_descriptors();
-    *state = fixture;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    layer_store_close(fixture->store);
-    scratch_remove(&fixture->scratch);
-    free(fixture);
-    return 0;
-}
-
-/* Uses a store of the test's own instead. */
-static void
-store_replace(struct fixture *fixture, const struct layer_source *source, uint64_t layer_bytes_max,
-              uint64_t total_bytes_max)
-{
-    layer_store_close(fixture->store);
-    fixture->store = store_open(&fixture->scratch, source, layer_bytes_max, total_bytes_max);
-}
-
-static struct layer *
-open_ok(struct layer_store *store, const char *name)
-{
-    struct layer *layer = NULL;
-    struct error err;
-    enum status status = layer_open(store, name, &layer, &err);
-    if (status != STATUS_OK)
-        fail_msg("%s: %s", name, err.text);
-    return layer;
-}
-
-static void
-assert_refused(struct fixture *fixture, const char *name, enum status expected)
-{
-    struct layer *layer = NULL;
-    struct error err;
-    uint64_t bytes = layer_store_bytes(fixture->store);
-    size_t descriptors = open_descriptors();
-    enum status status = layer_open(fixture->store, name, &layer, &err);
-    if (status != expected)
-        fail_msg("'%s': %s instead of %s", name, status_name(status), status_name(expected));
-    assert_null(layer);
-    assert_int_equal(err.status, expected);
-    assert_true(err.text[0] != '\0');
-    assert_int_equal(layer_store_bytes(fixture->store), bytes);
-    assert_int_equal(open_descriptors(), descriptors);
-}
-
-/* SHA-256 of the bytes of a descriptor from 0 to its end, by the one-shot function. */
-static void
-digest_of_descriptor(int fd, char text[LAYER_DIGEST_TEXT])
-{
-    struct stat info;
-    assert_int_equal(fstat(fd, &info), 0);
-    size_t size = (size_t)info.st_size;
-    unsigned char *bytes = malloc(size + 1), digest[LAYER_DIGEST_BYTES];
-    assert_int_equal(pread(fd, bytes, size, 0), info.st_size);
-    assert_int_equal(EVP_Digest(bytes, size, digest, NULL, EVP_sha256(), NULL), 1);
-    free(bytes);
-    text_hex(text, digest, sizeof digest);
-}
 
 static void
 known_content_has_its_known_digest(void **state)
@@ -328,163 +228,6 @@ the_total_holds_when_many_threads_open_at_once(void **state)
     assert_int_equal(layer_store_bytes(fixture->store), 0);
 }
 
-/*
- * A source that lets the host act at the worst moment: after the file was opened and measured, before it is
- * read. Sources are constant tables without an argument, so the one thing it acts on is named here.
- */
-static struct {
-    const struct scratch *scratch;
-    void (*act)(const struct scratch *scratch);
-} host;
-
-static enum status
-hostile_verify(int file_fd, uint64_t size_bytes, const char *name, struct layer_image *ret, struct error *err)
-{
-    host.act(host.scratch);
-    return layer_source_memfd.verify(file_fd, size_bytes, name, ret, err);
-}
-
-static enum status
-hostile_attach(const struct layer_image *image, struct loop_device *ret, struct error *err)
-{
-    return layer_source_memfd.attach(image, ret, err);
-}
-
-static void
-hostile_release(struct layer_image *image)
-{
-    layer_source_memfd.release(image);
-}
-
-static const struct layer_source source_hostile = {
-    .name = "hostile",
-    .verify = hostile_verify,
-    .attach = hostile_attach,
-    .release = hostile_release,
-};
-
-static void
-host_truncates(const struct scratch *scratch)
-{
-    scratch_write(scratch, "layer", "ab", 2);
-}
-
-static void
-host_empties(const struct scratch *scratch)
-{
-    scratch_write(scratch, "layer", "", 0);
-}
-
-static void
-host_grows(const struct scratch *scratch)
-{
-    scratch_write(scratch, "layer", "abcdefghijklmnop", 16);
-}
-
-static void
-host_replaces(const struct scratch *scratch)
-{
-    char from[SCRATCH_PATH_MAX + 16], to[SCRATCH_PATH_MAX + 16];
-    scratch_write(scratch, "other", "xyz", 3);
-    snprintf(from, sizeof from, "%s/other", scratch->layers);
-    snprintf(to, sizeof to, "%s/layer", scratch->layers);
-    if (rename(from, to) < 0)
-        abort();
-}
-
-static void
-host_rewrites(const struct scratch *scratch)
-{
-    scratch_write(scratch, "layer", "xyz", 3);
-}
-
-static void
-host_removes(const struct scratch *scratch)
-{
-    char path[SCRATCH_PATH_MAX + 16];
-    snprintf(path, sizeof path, "%s/layer", scratch->layers);
-    if (unlink(path) < 0)
-        abort();
-}
-
-static void
-what_the_host_does_after_the_file_is_opened_cannot_part_digest_and_content(void **state)
-{
-    struct fixture *fixture = *state;
-    static const struct {
-        void (*act)(const struct scratch *scratch);
-        enum status status;
-        const char *content; /* of the image, on success */
-    } cases[] = {
-        {host_truncates, STATUS_ABORTED, NULL}, {host_empties, STATUS_ABORTED, NULL},
-        {host_grows, STATUS_OK, "abc"},         {host_replaces, STATUS_OK, "abc"},
-        {host_removes, STATUS_OK, "abc"},       {host_rewrites, STATUS_OK, "xyz"},
-    };
-    store_replace(fixture, &source_hostile, 1000, 1000);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        scratch_write(&fixture->scratch, "layer", "abc", 3);
-        host.scratch = &fixture->scratch;
-        host.act = cases[i].act;
-        if (cases[i].status != STATUS_OK) {
-            assert_refused(fixture, "layer", cases[i].status);
-            continue;
-        }
-        struct layer *layer = open_ok(fixture->store, "layer");
-        char bytes[17] = "", digest[LAYER_DIGEST_TEXT];
-        assert_int_equal(pread(layer_image(layer)->fd, bytes, 16, 0), 3);
-        assert_string_equal(bytes, cases[i].content);
-        digest_of_descriptor(layer_image(layer)->fd, digest);
-        assert_string_equal(layer_digest(layer), digest);
-        layer_close(layer);
-    }
-    assert_int_equal(layer_store_bytes(fixture->store), 0);
-}
-
-struct scribbler {
-    const struct scratch *scratch;
-    atomic_bool stop;
-};
-
-/* Writes over the file, and makes it shorter and longer, as fast as it can. */
-static void *
-scribbler_run(void *arg)
-{
-    struct scribbler *scribbler = arg;
-    for (unsigned round = 0; !atomic_load(&scribbler->stop); round++)
-        scratch_fill(scribbler->scratch, "layer", 600000 + (round % 3) * 100000, round);
-    return NULL;
-}
-
-static void
-a_file_that_changes_all_the_time_never_parts_digest_and_content(void **state)
-{
-    struct fixture *fixture = *state;
-    struct scribbler scribbler = {.scratch = &fixture->scratch};
-    pthread_t thread;
-    unsigned opened = 0, odd = 0, parted = 0;
-    scratch_fill(&fixture->scratch, "layer", 600000, 0);
-    assert_int_equal(pthread_create(&thread, NULL, scribbler_run, &scribbler), 0);
-    for (int i = 0; i < 200; i++) {
-        struct layer *layer = NULL;
-        struct error err;
-        enum status status = layer_open(fixture->store, "layer", &layer, &err);
-        if (status == STATUS_OK) {
-            char digest[LAYER_DIGEST_TEXT];
-            digest_of_descriptor(layer_image(layer)->fd, digest);
-            parted += strcmp(digest, layer_digest(layer)) != 0;
-            opened++;
-        } else {
-            odd += status != STATUS_ABORTED;
-        }
-        layer_close(layer);
-    }
-    atomic_store(&scribbler.stop, true);
-    pthread_join(thread, NULL);
-    assert_int_equal(parted, 0);
-    assert_int_equal(odd, 0);
-    assert_true(opened > 0);
-}
-
 static void
 an_image_cannot_be_changed_by_anybody(void **state)
 {
@@ -585,8 +328,6 @@ a_layer_directory_that_is_none_is_refused(void **state)
     assert_int_equal(open_descriptors(), fixture->descriptors);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-
 int
 main(void)
 {
@@ -601,8 +342,6 @@ main(void)
         TEST(a_layer_over_the_limit_is_refused),
         TEST(layers_together_stay_under_the_total),
         TEST(the_total_holds_when_many_threads_open_at_once),
-        TEST(what_the_host_does_after_the_file_is_opened_cannot_part_digest_and_content),
-        TEST(a_file_that_changes_all_the_time_never_parts_digest_and_content),
         TEST(an_image_cannot_be_changed_by_anybody),
         TEST(memory_that_is_refused_half_way_leaves_nothing),
         TEST(descriptors_that_run_out_leave_nothing),

@@ -399,7 +399,7 @@ mounts_of_a_killed_predecessor_are_removed_and_no_others(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(mount("none", path, "tmpfs", 0, NULL), 0);
     assert_int_equal(mount("none", path, "tmpfs", 0, NULL), 0);
-    snprintf(sibling, sizeof sibling, "%s2", fixture->scratch.volumes);
+    snprintf(sibling, sizeof sibling, "%s-others", fixture->scratch.volumes);
     assert_int_equal(mkdir(sibling, 0700), 0);
     assert_int_equal(mount("none", sibling, "tmpfs", 0, NULL), 0);
 
