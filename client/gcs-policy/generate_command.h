@@ -1,0 +1,13 @@
+/* `gcs-policy generate`. */
+#ifndef CLIENT_GCS_POLICY_GENERATE_COMMAND_H
+#define CLIENT_GCS_POLICY_GENERATE_COMMAND_H
+
+/*
+ * Runs the subcommand: argv[0] is its name, as help shall show it. Writes the policy to standard output.
+ *
+ * Returns the exit status: 0, or 1 after saying on standard error what failed. Wrong usage ends the program
+ * with argp's 64.
+ */
+int generate_command(int argc, char **argv);
+
+#endif
