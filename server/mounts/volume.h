@@ -113,7 +113,15 @@ MUST_CHECK enum status volume_table_close(struct volume_table *table, struct err
 MUST_CHECK enum status volume_open(struct volume_table *table, const char *id, const char *const *names,
                                    size_t count, struct volume_stack **ret, struct error *err);
 
-/* Mounts a verified volume: every layer or none. Fails as the back end does. Blocks on the kernel. */
+/*
+ * Mounts a verified volume: every layer or none.
+ *
+ * A caller may act on
+ *   STATUS_NOT_FOUND            there is no such volume
+ *   STATUS_FAILED_PRECONDITION  its state is another (see above), or a layer is no EROFS image
+ * and passes every other status up. After a failure the volume is verified as before; if it is stuck instead,
+ * undoing failed as well, and the text says both. Blocks on the kernel.
+ */
 MUST_CHECK enum status volume_mount(struct volume_table *table, const char *id, struct error *err);
 
 /*

@@ -3,29 +3,10 @@
  * family), so the mount lands on the very directory that was made for it, whatever happens to its path.
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/mount.h>
-#include <unistd.h>
 
 #include "server/base/fd.h"
 #include "server/mounts/volume_backend.h"
-
-#define MESSAGE_MAX 256
-
-/* What the file system itself said about its failure ("cannot find valid erofs superblock"), or "". */
-static void
-message_read(int fs_fd, char message[MESSAGE_MAX])
-{
-    char text[MESSAGE_MAX];
-    message[0] = '\0';
-    /* One message a read: a letter for its weight, a blank, the text. The last error names the cause. */
-    for (ssize_t length; (length = read(fs_fd, text, sizeof text - 1)) > 0;) {
-        text[length] = '\0';
-        text[strcspn(text, "\n")] = '\0';
-        if (length > 2 && text[0] == 'e')
-            memcpy(message, text + 2, strlen(text + 2) + 1);
-    }
-}
 
 /* A read-only EROFS over the block device, mounted nowhere yet. */
 static enum status
@@ -38,14 +19,10 @@ detached_mount(const struct loop_device *device, const struct layer *layer, int 
     if (fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", device->path, 0) < 0 ||
         fsconfig(fs_fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
         return error_set(err, STATUS_INTERNAL, errno, "configure file system 'erofs'");
-    if (fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
-        int os_error = errno;
-        char message[MESSAGE_MAX];
-        message_read(fs_fd, message);
-        return error_set(err, STATUS_FAILED_PRECONDITION, os_error,
-                         "layer %s cannot be mounted as EROFS%s%s%s", layer_digest(layer),
-                         message[0] ? " (" : "", message, message[0] ? ")" : "");
-    }
+    /* EROFS itself says only in the kernel's log what it dislikes, not through fs_fd. */
+    if (fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return error_set(err, STATUS_FAILED_PRECONDITION, errno, "layer %s cannot be mounted as EROFS",
+                         layer_digest(layer));
     int fd = fsmount(fs_fd, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     if (fd < 0)
         return error_set(err, STATUS_INTERNAL, errno, "mount layer %s", layer_digest(layer));
