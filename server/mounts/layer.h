@@ -60,7 +60,8 @@ uint64_t layer_store_bytes(const struct layer_store *store);
  *   STATUS_INVALID_ARGUMENT     `name` is malformed
  *   STATUS_NOT_FOUND            there is no such file
  *   STATUS_FAILED_PRECONDITION  it is no regular file (a symlink, FIFO, device, directory), or unreadable
- *   STATUS_RESOURCE_EXHAUSTED   the file, or all layers together, are over the limit, or memory ran out
+ *   STATUS_RESOURCE_EXHAUSTED   the file, or all layers together, are over the limit, or memory or
+ *                               descriptors ran out
  *   STATUS_ABORTED              the file became shorter while it was read
  * and after any failure nothing is held. Never waits for a FIFO's other end; blocks on disk I/O.
  */
