@@ -1,0 +1,147 @@
+/* The typed calls about the guest: signs of life, policy, volumes, scratches, events. */
+#include <stdint.h>
+
+#include "client/gcs_internal.h"
+
+enum gcs_status
+gcs_ping(struct gcs_connection *conn, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, "");
+    Gcs__V1__Ping ping = GCS__V1__PING__INIT;
+    request.body_case = GCS__V1__REQUEST__BODY_PING;
+    request.ping = &ping;
+    return gcs_call(conn, &request, NULL, err);
+}
+
+enum gcs_status
+gcs_health(struct gcs_connection *conn, Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, "");
+    Gcs__V1__Health health = GCS__V1__HEALTH__INIT;
+    request.body_case = GCS__V1__REQUEST__BODY_HEALTH;
+    request.health = &health;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_HEALTH, ret, err);
+}
+
+enum gcs_status
+gcs_watch_events(struct gcs_connection *conn, uint64_t after_seq, uint32_t wait_ms, Gcs__V1__Response **ret,
+                 struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, "");
+    Gcs__V1__WatchEvents watch = GCS__V1__WATCH_EVENTS__INIT;
+    watch.after_seq = after_seq;
+    watch.wait_ms = wait_ms;
+    request.timeout_ms += wait_ms;
+    request.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
+    request.watch_events = &watch;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_WATCH_EVENTS, ret, err);
+}
+
+/* -- settings ---------------------------------------------------------------------------------------------
+ */
+
+static enum gcs_status
+modify(struct gcs_connection *conn, const char *container_id, Gcs__V1__ModifySettings *settings,
+       Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, container_id);
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = settings;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS, ret, err);
+}
+
+enum gcs_status
+gcs_set_policy(struct gcs_connection *conn, const void *text, size_t size, struct gcs_error *err)
+{
+    Gcs__V1__SecurityPolicy policy = GCS__V1__SECURITY_POLICY__INIT;
+    policy.policy = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text, .len = size};
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY;
+    settings.security_policy = &policy;
+    return modify(conn, GCS_UVM_ID, &settings, NULL, err);
+}
+
+static enum gcs_status
+volume(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *volume_id,
+       const char *const *files, size_t count, Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    Gcs__V1__BlockCims cims = GCS__V1__BLOCK_CIMS__INIT;
+    cims.volume_id = GCS_MUTABLE(volume_id);
+    cims.layers = (char **)(uintptr_t)files;
+    cims.n_layers = count;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = type;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS;
+    settings.block_cims = &cims;
+    return modify(conn, GCS_UVM_ID, &settings, ret, err);
+}
+
+enum gcs_status
+gcs_add_volume(struct gcs_connection *conn, const char *volume_id, const char *const *files, size_t count,
+               Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    return volume(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, volume_id, files, count, ret, err);
+}
+
+enum gcs_status
+gcs_remove_volume(struct gcs_connection *conn, const char *volume_id, struct gcs_error *err)
+{
+    return volume(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, volume_id, NULL, 0, NULL, err);
+}
+
+static enum gcs_status
+scratch(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *target, uint64_t size_bytes,
+        struct gcs_error *err)
+{
+    Gcs__V1__ContainerScratch resource = GCS__V1__CONTAINER_SCRATCH__INIT;
+    resource.target = GCS_MUTABLE(target);
+    resource.size_bytes = size_bytes;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = type;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_SCRATCH;
+    settings.container_scratch = &resource;
+    return modify(conn, GCS_UVM_ID, &settings, NULL, err);
+}
+
+enum gcs_status
+gcs_add_scratch(struct gcs_connection *conn, const char *target, uint64_t size_bytes, struct gcs_error *err)
+{
+    return scratch(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, target, size_bytes, err);
+}
+
+enum gcs_status
+gcs_remove_scratch(struct gcs_connection *conn, const char *target, struct gcs_error *err)
+{
+    return scratch(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, target, 0, err);
+}
+
+static enum gcs_status
+layers(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *container_id,
+       const char *scratch_target, const char *volume_id, struct gcs_error *err)
+{
+    Gcs__V1__CombinedLayers combined = GCS__V1__COMBINED_LAYERS__INIT;
+    combined.scratch_target = GCS_MUTABLE(scratch_target);
+    combined.volume_id = GCS_MUTABLE(volume_id);
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = type;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_COMBINED_LAYERS;
+    settings.combined_layers = &combined;
+    return modify(conn, container_id, &settings, NULL, err);
+}
+
+enum gcs_status
+gcs_combine_layers(struct gcs_connection *conn, const char *container_id, const char *scratch_target,
+                   const char *volume_id, struct gcs_error *err)
+{
+    return layers(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, container_id, scratch_target, volume_id,
+                  err);
+}
+
+enum gcs_status
+gcs_separate_layers(struct gcs_connection *conn, const char *container_id, const char *scratch_target,
+                    const char *volume_id, struct gcs_error *err)
+{
+    return layers(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, container_id, scratch_target, volume_id,
+                  err);
+}
