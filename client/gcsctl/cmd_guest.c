@@ -1,0 +1,219 @@
+/* Commands about the guest itself and what containers are made of. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "client/gcsctl/bringup.h"
+#include "client/gcsctl/command.h"
+#include "server/base/clock.h"
+#include "server/base/fd.h"
+#include "server/base/limits.h"
+
+int
+command_ping(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    struct gcs_error err = {0};
+    int64_t before_ns = clock_now_ns();
+    if (gcs_ping(tool->conn, &err) != GCS_OK)
+        return tool_fail(tool, "ping", &err);
+    int64_t us = (clock_now_ns() - before_ns) / NS_PER_US;
+    return tool_result(tool, json_pack("{s:I}", "round_trip_us", (json_int_t)us),
+                       "the guest answers, in %" PRId64 " us", us);
+}
+
+static json_t *
+health_json(const Gcs__V1__HealthResponse *health)
+{
+    json_t *reasons = json_array();
+    for (size_t i = 0; i < health->n_reasons; i++)
+        json_array_append_new(reasons, json_string(health->reasons[i]));
+    return json_pack("{s:b, s:o, s:b, s:b, s:b, s:i, s:s}", "ready", health->ready, "reasons", reasons,
+                     "policy_set", health->policy_set, "inbox_connected", health->inbox_connected,
+                     "inconsistent", health->inconsistent, "containers", (int)health->containers, "version",
+                     health->version);
+}
+
+int
+command_health(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    struct gcs_error err = {0};
+    Gcs__V1__Response *response = NULL;
+    if (gcs_health(tool->conn, &response, &err) != GCS_OK)
+        return tool_fail(tool, "health", &err);
+    const Gcs__V1__HealthResponse *health = response->health;
+    (void)tool_result(tool, health_json(health), "%s; policy %s; inbox %s; %u containers; version %s%s",
+                      health->ready ? "ready" : "not ready", health->policy_set ? "set" : "not set",
+                      health->inbox_connected ? "connected" : "not connected", health->containers,
+                      health->version, health->inconsistent ? "; inconsistent: restart the guest" : "");
+    for (size_t i = 0; i < health->n_reasons && !tool->json; i++)
+        fprintf(tool->results, "- %s\n", health->reasons[i]);
+    int status = health->ready ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+    gcs_response_free(response);
+    return status;
+}
+
+static void
+free_charp(char **text)
+{
+    free(*text);
+}
+
+int
+command_policy_set(struct tool *tool, const struct arguments *arguments)
+{
+    CLEANUP(free_charp)
+    char *text = NULL;
+    size_t size;
+    struct error local;
+    if (fd_read_file(arguments->items[0], LIMIT_POLICY_BYTES, &text, &size, &local) != STATUS_OK)
+        return tool_fail_local(tool, "policy set", &local);
+    struct gcs_error err = {0};
+    if (gcs_set_policy(tool->conn, text, size, &err) != GCS_OK)
+        return tool_fail(tool, "policy set", &err);
+    return tool_result(tool, json_pack("{s:I}", "bytes", (json_int_t)size), "policy set, %zu bytes", size);
+}
+
+static int
+layers_result(struct tool *tool, const char *volume, const Gcs__V1__BlockCimsResponse *added)
+{
+    json_t *digests = json_array();
+    for (size_t i = 0; i < added->n_layer_digests; i++)
+        json_array_append_new(digests, json_string(added->layer_digests[i]));
+    (void)tool_result(tool,
+                      json_pack("{s:s, s:o, s:s}", "volume", volume, "layer_digests", digests, "mounted_cim",
+                                added->mounted_cim),
+                      "%s: mounted_cim %s", volume, added->mounted_cim);
+    for (size_t i = 0; i < added->n_layer_digests && !tool->json; i++)
+        fprintf(tool->results, "layer %s\n", added->layer_digests[i]);
+    return EXIT_STATUS_OK;
+}
+
+int
+command_layers_add(struct tool *tool, const struct arguments *arguments)
+{
+    const char *volume = arguments->items[0];
+    size_t count = arguments->count - 1;
+    const char **names = calloc(count, sizeof(*names));
+    if (names == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        names[i] = bringup_layer_name(arguments->items[i + 1]);
+
+    struct gcs_error err = {0};
+    Gcs__V1__Response *response = NULL;
+    enum gcs_status status = gcs_add_volume(tool->conn, volume, names, count, &response, &err);
+    free(names);
+    if (status != GCS_OK)
+        return tool_fail(tool, "layers add", &err);
+
+    static const Gcs__V1__BlockCimsResponse none = GCS__V1__BLOCK_CIMS_RESPONSE__INIT;
+    const Gcs__V1__ModifySettingsResponse *settings = response->modify_settings;
+    bool told =
+        settings != NULL && settings->resource_case == GCS__V1__MODIFY_SETTINGS_RESPONSE__RESOURCE_BLOCK_CIMS;
+    int result = layers_result(tool, volume, told ? settings->block_cims : &none);
+    gcs_response_free(response);
+    return result;
+}
+
+int
+command_layers_remove(struct tool *tool, const struct arguments *arguments)
+{
+    struct gcs_error err = {0};
+    if (gcs_remove_volume(tool->conn, arguments->items[0], &err) != GCS_OK)
+        return tool_fail(tool, "layers remove", &err);
+    return tool_result(tool, json_pack("{s:s}", "removed", arguments->items[0]), "%s removed",
+                       arguments->items[0]);
+}
+
+int
+command_scratch_add(struct tool *tool, const struct arguments *arguments)
+{
+    struct gcs_error err = {0};
+    if (gcs_add_scratch(tool->conn, arguments->items[0], arguments->size_bytes, &err) != GCS_OK)
+        return tool_fail(tool, "scratch add", &err);
+    return tool_result(tool, json_pack("{s:s}", "scratch", arguments->items[0]), "%s added",
+                       arguments->items[0]);
+}
+
+int
+command_scratch_remove(struct tool *tool, const struct arguments *arguments)
+{
+    struct gcs_error err = {0};
+    if (gcs_remove_scratch(tool->conn, arguments->items[0], &err) != GCS_OK)
+        return tool_fail(tool, "scratch remove", &err);
+    return tool_result(tool, json_pack("{s:s}", "removed", arguments->items[0]), "%s removed",
+                       arguments->items[0]);
+}
+
+int
+command_combine(struct tool *tool, const struct arguments *arguments)
+{
+    const char *const *items = arguments->items;
+    struct gcs_error err = {0};
+    if (gcs_combine_layers(tool->conn, items[0], items[1], items[2], &err) != GCS_OK)
+        return tool_fail(tool, "combine", &err);
+    return tool_result(tool, json_pack("{s:s}", "combined", items[0]), "%s over %s for %s", items[1],
+                       items[2], items[0]);
+}
+
+int
+command_uncombine(struct tool *tool, const struct arguments *arguments)
+{
+    const char *const *items = arguments->items;
+    struct gcs_error err = {0};
+    if (gcs_separate_layers(tool->conn, items[0], items[1], items[2], &err) != GCS_OK)
+        return tool_fail(tool, "uncombine", &err);
+    return tool_result(tool, json_pack("{s:s}", "separated", items[0]), "%s apart from %s", items[1],
+                       items[2]);
+}
+
+static const char *
+event_name(Gcs__V1__EventType type)
+{
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value(&gcs__v1__event_type__descriptor, type);
+    return value != NULL ? value->name + sizeof("EVENT_TYPE_") - 1 : "UNKNOWN";
+}
+
+static void
+event_print(struct tool *tool, const Gcs__V1__Event *event)
+{
+    const char *type = event_name(event->type);
+    json_t *object =
+        json_pack("{s:I, s:s, s:s, s:I, s:I, s:b, s:I}", "seq", (json_int_t)event->seq, "type", type,
+                  "container_id", event->container_id, "process_id", (json_int_t)event->process_id,
+                  "exit_code", (json_int_t)event->exit_code, "exit_code_unknown", event->exit_code_unknown,
+                  "timestamp_us", (json_int_t)event->timestamp_us);
+    if (event->process_id != 0)
+        (void)tool_result(tool, object, "%" PRIu64 " %s %s process %u exit code %u%s", event->seq, type,
+                          event->container_id, event->process_id, event->exit_code,
+                          event->exit_code_unknown ? " (unknown)" : "");
+    else
+        (void)tool_result(tool, object, "%" PRIu64 " %s %s", event->seq, type, event->container_id);
+    fflush(tool->results);
+}
+
+int
+command_events(struct tool *tool, const struct arguments *arguments)
+{
+    uint64_t after = arguments->after;
+    for (;;) {
+        struct gcs_error err = {0};
+        Gcs__V1__Response *response = NULL;
+        if (gcs_watch_events(tool->conn, after, arguments->follow ? LIMIT_PARK_MS : 0, &response, &err) !=
+            GCS_OK)
+            return tool_fail(tool, "events", &err);
+        const Gcs__V1__WatchEventsResponse *watched = response->watch_events;
+        if (after > 0 && watched->first_seq_kept > after + 1)
+            tool_progress(tool, "events", "those before %" PRIu64 " are forgotten", watched->first_seq_kept);
+        size_t count = watched->n_events;
+        for (size_t i = 0; i < count; i++) {
+            event_print(tool, watched->events[i]);
+            after = watched->events[i]->seq;
+        }
+        gcs_response_free(response);
+        if (count == 0 && !arguments->follow)
+            return EXIT_STATUS_OK;
+    }
+}

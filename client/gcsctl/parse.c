@@ -1,0 +1,218 @@
+/* The command line of one command, by its row of the table. */
+#include "client/gcsctl/command.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A growing list of command-line texts. A program's arguments live as long as it does, and so do these. */
+struct list {
+    const char **items;
+    size_t count;
+};
+
+struct parsing {
+    const struct command *command;
+    struct tool *tool;
+    struct arguments *arguments;
+    struct list items, layers, envs;
+};
+
+static void
+list_add(struct list *list, const char *text)
+{
+    const char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
+    if (items == NULL)
+        abort(); /* at start-up */
+    list->items = items;
+    list->items[list->count++] = text;
+}
+
+static uint64_t
+number_parse(struct argp_state *state, const char *option, const char *text, uint64_t most)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number > most)
+        argp_error(state, "--%s: '%s' is no number from 0 to %llu", option, text, (unsigned long long)most);
+    return number;
+}
+
+static error_t
+parse_common(int key, char *text, struct argp_state *state)
+{
+    struct tool *tool = state->input;
+    switch (key) {
+    case OPTION_CONNECT:
+        tool->url = text;
+        return 0;
+    case OPTION_JSON:
+        tool->json = true;
+        return 0;
+    case OPTION_QUIET:
+        tool->quiet = true;
+        return 0;
+    case OPTION_TIMEOUT: {
+        uint64_t seconds = number_parse(state, "timeout", text, TOOL_TIMEOUT_MAX_S);
+        if (seconds == 0)
+            argp_error(state, "--timeout: at least 1");
+        tool->timeout_ms = (uint32_t)seconds * 1000;
+        tool->timeout_given = true;
+        return 0;
+    }
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option common_options[] = {
+    {"connect", OPTION_CONNECT, "URL", 0,
+     "ipc://PATH or tcp://HOST:PORT (default: the sidecar's own, ipc:///run/gcs/sidecar.sock or "
+     "$XDG_RUNTIME_DIR/gcs/sidecar.sock when not root)",
+     100},
+    {"json", OPTION_JSON, NULL, 0, "Results, progress and failures as JSON, one object a line", 100},
+    {"quiet", OPTION_QUIET, NULL, 0, "No progress lines", 100},
+    {"timeout", OPTION_TIMEOUT, "SECONDS", 0, "For each call, 1 to 600 (default 30)", 100},
+    {0},
+};
+const struct argp common_argp = {.options = common_options, .parser = parse_common};
+
+/* Takes all that is left as an argument vector, less one "--" before it. */
+static void
+take_argv(struct parsing *parsing, struct argp_state *state, int from)
+{
+    if (from < state->argc && strcmp(state->argv[from], "--") == 0)
+        from++;
+    for (int i = from; i < state->argc; i++)
+        list_add(&parsing->items, state->argv[i]);
+    state->next = state->argc;
+}
+
+static void
+parse_positional(struct parsing *parsing, char *text, struct argp_state *state)
+{
+    if (!parsing->command->takes_argv) {
+        list_add(&parsing->items, text);
+        return;
+    }
+    if (parsing->arguments->guest) {
+        take_argv(parsing, state, state->next - 1);
+        return;
+    }
+    list_add(&parsing->items, text);
+    take_argv(parsing, state, state->next);
+}
+
+static void
+check_counts(const struct parsing *parsing, struct argp_state *state)
+{
+    const struct command *command = parsing->command;
+    size_t least = command->least;
+    if (command->takes_argv && !parsing->arguments->guest)
+        least++; /* the id before the argument vector */
+    if (parsing->items.count < least)
+        argp_error(state, "too few arguments");
+    if (parsing->items.count > command->most)
+        argp_error(state, "too many arguments");
+}
+
+static error_t
+parse_option(int key, char *text, struct argp_state *state)
+{
+    struct parsing *parsing = state->input;
+    struct arguments *arguments = parsing->arguments;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = parsing->tool;
+        return 0;
+    case ARGP_KEY_ARG:
+        parse_positional(parsing, text, state);
+        return 0;
+    case ARGP_KEY_END:
+        check_counts(parsing, state);
+        return 0;
+    case OPTION_POLICY:
+        arguments->policy = text;
+        return 0;
+    case OPTION_LAYER:
+        list_add(&parsing->layers, text);
+        return 0;
+    case OPTION_ENV:
+        list_add(&parsing->envs, text);
+        return 0;
+    case OPTION_ID:
+        arguments->id = text;
+        return 0;
+    case OPTION_SIGNAL:
+        arguments->signal = text;
+        return 0;
+    case OPTION_CWD:
+        arguments->cwd = text;
+        return 0;
+    case OPTION_USER:
+        arguments->user = text;
+        return 0;
+    case OPTION_CONFIG:
+        arguments->config = text;
+        return 0;
+    case OPTION_SIZE:
+        arguments->size_bytes = number_parse(state, "size", text, UINT64_MAX);
+        return 0;
+    case OPTION_AFTER:
+        arguments->after = number_parse(state, "after", text, UINT64_MAX);
+        return 0;
+    case OPTION_KEEP:
+        arguments->keep = true;
+        return 0;
+    case OPTION_FORCE:
+        arguments->force = true;
+        return 0;
+    case OPTION_FOLLOW:
+        arguments->follow = true;
+        return 0;
+    case OPTION_TTY:
+        arguments->tty = true;
+        return 0;
+    case OPTION_INPUT:
+        arguments->input = true;
+        return 0;
+    case OPTION_GUEST:
+        arguments->guest = true;
+        return 0;
+    case OPTION_DETACH:
+        arguments->detach = true;
+        return 0;
+    case OPTION_STDERR:
+        arguments->from_stderr = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+void
+command_parse(const struct command *command, int argc, char **argv, struct tool *tool,
+              struct arguments *arguments)
+{
+    char doc[2048];
+    snprintf(doc, sizeof(doc), "%s.%s%s", command->summary, command->details != NULL ? "\v" : "",
+             command->details != NULL ? command->details : "");
+    const struct argp_child children[] = {
+        {.argp = &common_argp, .header = "With every command:", .group = 100}, {0}};
+    const struct argp argp = {
+        .options = command->options,
+        .parser = parse_option,
+        .args_doc = command->usage,
+        .doc = doc,
+        .children = children,
+    };
+    struct parsing parsing = {.command = command, .tool = tool, .arguments = arguments};
+    argp_parse(&argp, argc, argv, command->takes_argv ? ARGP_IN_ORDER : 0, NULL, &parsing);
+    arguments->items = parsing.items.items;
+    arguments->count = parsing.items.count;
+    arguments->layers = parsing.layers.items;
+    arguments->layers_count = parsing.layers.count;
+    arguments->envs = parsing.envs.items;
+    arguments->envs_count = parsing.envs.count;
+}
