@@ -245,7 +245,9 @@ uncombined(struct request *req, const Gcs__V1__Response *response, const struct 
     struct root_change *change = req->slot;
     const char *id = req->call->container_id;
     struct error failure;
-    if (response && volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK)
+    /* The admission goes with the container, or a volume that outlives thousands of them would run full. */
+    if (response && (volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK ||
+                     volume_dismiss(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK))
         sidecar_set_inconsistent(sidecar, &failure);
     if (container_take_step(sidecar->containers, id, response ? STEP_UNCOMBINED : STEP_UNCOMBINE_FAILED,
                             &failure) != STATUS_OK)
