@@ -14,11 +14,8 @@ struct flight {
 Gcs__V1__Request
 forward_call(const struct request *req)
 {
-    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
-    call.container_id = req->call->container_id;
-    call.activity_id = req->call->activity_id;
-    call.traceparent = req->call->traceparent;
-    call.tracestate = req->call->tracestate;
+    Gcs__V1__Request call = *req->call; /* the transport's fields are the caller's to write */
+    call.approval = NULL;
     return call;
 }
 
@@ -80,4 +77,15 @@ forward_relay(struct request *req, const Gcs__V1__Response *response, const stru
     relayed.n_records = 0;
     relayed.records = NULL;
     request_reply(req, &relayed);
+}
+
+void
+forward_settle(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct policy_record *record = req->slot;
+    if (response)
+        policy_record_commit(record);
+    else
+        policy_record_undo(record);
+    forward_relay(req, response, err);
 }

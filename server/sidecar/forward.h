@@ -36,7 +36,12 @@ void forward_wait(struct request *req, Gcs__V1__Request *call, forward_fn *then)
 /* A forward_fn: replies with the inbox's answer as it is, or with its error. */
 void forward_relay(struct request *req, const Gcs__V1__Response *response, const struct error *err);
 
-/* A call that has the request's container, activity and trace and no body yet. */
+/* The call that passes the request on as it was approved: its container, activity, trace and body, encoded
+ * anew. Where the handler changes something it replaces the body. */
 Gcs__V1__Request forward_call(const struct request *req);
+
+/* A forward_fn for a request whose policy record is in req->slot: commits it when the inbox did what was
+ * decided, undoes it otherwise, and relays. */
+void forward_settle(struct request *req, const Gcs__V1__Response *response, const struct error *err);
 
 #endif

@@ -227,7 +227,6 @@ forward_approved(struct request *req)
     approval.allow_stdio = create->verdict.allow_stdio;
     Gcs__V1__Request call = forward_call(req);
     call.approval = &approval;
-    call.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
     call.create_container = &body;
     forward(req, &call, created);
 }

@@ -40,24 +40,11 @@ handle_start_container(struct request *req)
         return;
     }
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
-    call.start_container = req->call->start_container;
     forward(req, &call, started);
 }
 
 /* -- shutdown
  * ------------------------------------------------------------------------------------------------------- */
-
-static void
-shut_down(struct request *req, const Gcs__V1__Response *response, const struct error *err)
-{
-    struct policy_record *record = req->slot;
-    if (response)
-        policy_record_commit(record);
-    else
-        policy_record_undo(record);
-    forward_relay(req, response, err);
-}
 
 static enum status
 shutdown_decide(struct request *req, struct error *err)
@@ -81,12 +68,7 @@ handle_shutdown(struct request *req)
         return;
     }
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = req->call->body_case;
-    if (call.body_case == GCS__V1__REQUEST__BODY_SHUTDOWN_GRACEFUL)
-        call.shutdown_graceful = req->call->shutdown_graceful;
-    else
-        call.shutdown_forced = req->call->shutdown_forced;
-    forward(req, &call, shut_down);
+    forward(req, &call, forward_settle);
 }
 
 void
@@ -148,8 +130,6 @@ handle_delete_container_state(struct request *req)
         return;
     }
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
-    call.delete_container_state = req->call->delete_container_state;
     forward(req, &call, deleted);
 }
 
@@ -173,7 +153,5 @@ handle_get_properties(struct request *req)
     policy_record_commit(verdict.record);
     request_release_keys(req); /* a read: it has been decided, what comes next need not wait for the answer */
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
-    call.get_properties = req->call->get_properties;
     forward_wait(req, &call, forward_relay);
 }

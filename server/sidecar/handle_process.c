@@ -118,7 +118,6 @@ handle_execute_process(struct request *req)
     approval.allow_stdio = execution->verdict.allow_stdio;
     Gcs__V1__Request call = forward_call(req);
     call.approval = &approval;
-    call.body_case = GCS__V1__REQUEST__BODY_EXECUTE_PROCESS;
     call.execute_process = &body;
     forward(req, &call, executed);
 }
@@ -141,8 +140,6 @@ handle_wait_for_process(struct request *req)
     }
     request_release_keys(req); /* a wait holds up nobody */
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
-    call.wait_for_process = req->call->wait_for_process;
     forward_wait(req, &call, forward_relay);
 }
 
@@ -168,17 +165,6 @@ signal_name(Gcs__V1__Signal signal)
     default:
         return "CtrlShutdown";
     }
-}
-
-static void
-signalled(struct request *req, const Gcs__V1__Response *response, const struct error *err)
-{
-    struct policy_record *record = req->slot;
-    if (response)
-        policy_record_commit(record);
-    else
-        policy_record_undo(record);
-    forward_relay(req, response, err);
 }
 
 static enum status
@@ -213,9 +199,7 @@ handle_signal_process(struct request *req)
         return;
     }
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_SIGNAL_PROCESS;
-    call.signal_process = req->call->signal_process;
-    forward(req, &call, signalled);
+    forward(req, &call, forward_settle);
 }
 
 /* -- streams: the stdio decision of the process's create or exec
@@ -234,30 +218,26 @@ stream_check(struct request *req, uint32_t process_id, struct error *err)
     return STATUS_OK;
 }
 
-void
-handle_read_stream(struct request *req)
+static void
+handle_stream(struct request *req, uint32_t process_id)
 {
     struct error err;
-    if (stream_check(req, req->call->read_stream->process_id, &err) != STATUS_OK) {
+    if (stream_check(req, process_id, &err) != STATUS_OK) {
         request_reject(req, &err);
         return;
     }
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_READ_STREAM;
-    call.read_stream = req->call->read_stream;
     forward_wait(req, &call, forward_relay);
+}
+
+void
+handle_read_stream(struct request *req)
+{
+    handle_stream(req, req->call->read_stream->process_id);
 }
 
 void
 handle_write_stream(struct request *req)
 {
-    struct error err;
-    if (stream_check(req, req->call->write_stream->process_id, &err) != STATUS_OK) {
-        request_reject(req, &err);
-        return;
-    }
-    Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_WRITE_STREAM;
-    call.write_stream = req->call->write_stream;
-    forward_wait(req, &call, forward_relay);
+    handle_stream(req, req->call->write_stream->process_id);
 }

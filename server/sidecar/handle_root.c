@@ -52,8 +52,6 @@ forward_settings(struct request *req, Gcs__V1__Approval *approval, forward_fn *t
 {
     Gcs__V1__Request call = forward_call(req);
     call.approval = approval;
-    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
-    call.modify_settings = req->call->modify_settings;
     forward(req, &call, then);
 }
 
@@ -65,7 +63,6 @@ forward_reverse(struct request *req, forward_fn *then)
     Gcs__V1__ModifySettings reverse = *req->call->modify_settings;
     reverse.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
     Gcs__V1__Request call = forward_call(req);
-    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
     call.modify_settings = &reverse;
     forward(req, &call, then);
 }
