@@ -1,0 +1,201 @@
+#include "server/rpc/caller_acks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void
+ids_begin_at_one_and_rise(void **state)
+{
+    struct caller_acks *acks = *state;
+    assert_int_equal(caller_acks_take(acks), 1);
+    assert_int_equal(caller_acks_take(acks), 2);
+    assert_int_equal(caller_acks_take(acks), 3);
+}
+
+static void
+a_note_tells_each_id_once(void **state)
+{
+    struct caller_acks *acks = *state;
+    struct caller_acks_note note;
+    for (int i = 0; i < 5; i++)
+        (void)caller_acks_take(acks);
+    caller_acks_done(acks, 1, 10);
+    caller_acks_done(acks, 4, 10);
+
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.through, 1);
+    assert_int_equal(note.count, 1);
+    assert_int_equal(note.ids[0], 4);
+    assert_int_equal(acks->untold, 2);
+    assert_int_equal(acks->untold_bytes, 20);
+    caller_acks_sent(acks, &note);
+    assert_int_equal(acks->untold, 0);
+    assert_int_equal(acks->untold_bytes, 0);
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.through, 1);
+    assert_int_equal(note.count, 0);
+
+    caller_acks_done(acks, 3, 0);
+    caller_acks_done(acks, 2, 0);
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.through, 4);
+    assert_int_equal(note.count, 0);
+    assert_int_equal(acks->untold, 2);
+}
+
+static void
+after_a_lost_connection_everything_is_told_again(void **state)
+{
+    struct caller_acks *acks = *state;
+    struct caller_acks_note note;
+    for (int i = 0; i < 5; i++)
+        (void)caller_acks_take(acks);
+    caller_acks_done(acks, 3, 0);
+    caller_acks_done(acks, 5, 0);
+    caller_acks_note(acks, &note);
+    caller_acks_sent(acks, &note);
+
+    caller_acks_forget_sent(acks);
+
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.count, 2);
+    assert_int_equal(note.ids[0], 3);
+    assert_int_equal(note.ids[1], 5);
+    assert_int_equal(acks->untold, 2);
+}
+
+static void
+more_than_one_note_holds_goes_into_the_next(void **state)
+{
+    struct caller_acks *acks = *state;
+    struct caller_acks_note note;
+    for (int i = 0; i < 400; i++)
+        (void)caller_acks_take(acks);
+    for (uint64_t id = 2; id <= 400; id++)
+        caller_acks_done(acks, id, 1);
+
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.count, LIMIT_ACKNOWLEDGED_IDS);
+    assert_int_equal(note.ids[0], 2);
+    caller_acks_sent(acks, &note);
+    assert_int_equal(acks->untold, 399 - LIMIT_ACKNOWLEDGED_IDS);
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.count, 399 - LIMIT_ACKNOWLEDGED_IDS);
+    assert_int_equal(note.ids[0], LIMIT_ACKNOWLEDGED_IDS + 2);
+}
+
+static void
+an_old_call_closes_the_window_until_it_is_done_and_told(void **state)
+{
+    struct caller_acks *acks = *state;
+    struct caller_acks_note note;
+    uint64_t id, last = 0;
+    while ((id = caller_acks_take(acks)) != 0) {
+        last = id;
+        if (id != 1)
+            caller_acks_done(acks, id, 0);
+        caller_acks_note(acks, &note);
+        caller_acks_sent(acks, &note);
+    }
+    assert_int_equal(last, LIMIT_SESSION_WINDOW_IDS - 1);
+
+    caller_acks_done(acks, 1, 0);
+    assert_int_equal(caller_acks_take(acks), 0); /* the server does not know yet */
+    caller_acks_note(acks, &note);
+    assert_int_equal(note.through, last);
+    caller_acks_sent(acks, &note);
+    assert_int_equal(caller_acks_take(acks), last + 1);
+    assert_int_equal(acks->untold, 0);
+}
+
+/* Random steps, beside a model that keeps one byte an id. */
+enum { TAKEN = 1, DONE = 2, TOLD = 4 };
+
+static void
+random_steps_agree_with_a_plain_model(void **state)
+{
+    enum { STEPS = 200000 };
+    struct caller_acks *acks = *state;
+    uint8_t *model = calloc(STEPS + 2, 1);
+    uint64_t next = 1, through = 0;
+    unsigned seed = 1;
+    for (int step = 0; step < STEPS; step++) {
+        int choice = rand_r(&seed) % 10;
+        if (choice < 4) {
+            uint64_t id = caller_acks_take(acks);
+            if (id != 0) {
+                assert_int_equal(id, next);
+                model[next++] = TAKEN;
+            }
+        } else if (choice < 8 && next > through + 1) {
+            uint64_t id = through + 1 + (uint64_t)rand_r(&seed) % (next - through - 1);
+            if (!(model[id] & DONE)) {
+                model[id] |= DONE;
+                caller_acks_done(acks, id, 0);
+            }
+            while (through + 1 < next && (model[through + 1] & DONE))
+                through++;
+        } else if (choice == 8) {
+            struct caller_acks_note note;
+            caller_acks_note(acks, &note);
+            assert_int_equal(note.through, through);
+            size_t listed = 0;
+            for (uint64_t id = through + 1; id < next && listed < LIMIT_ACKNOWLEDGED_IDS; id++)
+                if ((model[id] & (DONE | TOLD)) == DONE)
+                    assert_int_equal(note.ids[listed++], id);
+            assert_int_equal(note.count, listed);
+            for (size_t i = 0; i < note.count; i++)
+                model[note.ids[i]] |= TOLD;
+            for (uint64_t id = 1; id <= through; id++)
+                model[id] |= TOLD;
+            caller_acks_sent(acks, &note);
+        } else if (rand_r(&seed) % 100 == 0) {
+            caller_acks_forget_sent(acks);
+            for (uint64_t id = through + 1; id < next; id++)
+                model[id] &= (uint8_t)~TOLD;
+        }
+        if (step % 1000 == 0) {
+            size_t untold = 0;
+            for (uint64_t id = 1; id < next; id++)
+                untold += (model[id] & (DONE | TOLD)) == DONE;
+            assert_int_equal(acks->untold, untold);
+        }
+    }
+    free(model);
+}
+
+static int
+setup(void **state)
+{
+    struct caller_acks *acks = malloc(sizeof *acks);
+    caller_acks_init(acks);
+    *state = acks;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    free(*state);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(ids_begin_at_one_and_rise),
+        TEST(a_note_tells_each_id_once),
+        TEST(after_a_lost_connection_everything_is_told_again),
+        TEST(more_than_one_note_holds_goes_into_the_next),
+        TEST(an_old_call_closes_the_window_until_it_is_done_and_told),
+        TEST(random_steps_agree_with_a_plain_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
