@@ -1,0 +1,326 @@
+#include "server/policy/envrules.h"
+
+#include <stdlib.h>
+#include <uthash.h>
+
+enum subject { SUBJECT_ENTRY, SUBJECT_NAME, SUBJECT_VALUE, SUBJECTS };
+
+struct atom {
+    UT_hash_handle hh;
+    struct view text;
+    uint32_t index;
+    const struct pattern *pattern; /* NULL: strategy "string" */
+    struct atom *next;             /* of the same subject, patterns only */
+};
+
+struct env_table {
+    struct arena *arena;
+    struct atom *strings[SUBJECTS];  /* by text */
+    struct atom *by_text[SUBJECTS];  /* patterns, by text */
+    struct atom *patterns[SUBJECTS]; /* patterns, as a list */
+    uint32_t count;                  /* atoms */
+    bool all_plain;                  /* strict matching is reference matching */
+};
+
+struct env_table *
+env_table_new(struct arena *arena)
+{
+    struct env_table *table = ARENA_NEW(arena, struct env_table, 1);
+    if (table) {
+        table->arena = arena;
+        table->all_plain = true;
+    }
+    return table;
+}
+
+void
+env_table_done(struct env_table *table)
+{
+    if (!table)
+        return;
+    for (int subject = 0; subject < SUBJECTS; subject++) {
+        HASH_CLEAR(hh, table->strings[subject]);
+        HASH_CLEAR(hh, table->by_text[subject]);
+    }
+}
+
+/* The atom for strategy and text; *ret stays ENV_NO_ATOM when it can never match. */
+static enum status
+atom_get(struct env_table *table, enum subject subject, const struct value *text,
+         const struct value *strategy, struct pattern_pool *pool, uint32_t *ret, struct error *err)
+{
+    bool is_pattern = value_is_text(strategy, view_of("re2"));
+    struct atom *atom, **head = is_pattern ? &table->by_text[subject] : &table->strings[subject];
+
+    if (!value_is(text, VALUE_STRING) || (!is_pattern && !value_is_text(strategy, view_of("string"))))
+        return STATUS_OK;
+    struct view view = value_view(text);
+    HASH_FIND(hh, *head, view.text, view.length, atom);
+    if (!atom) {
+        const struct pattern *pattern = NULL;
+        if (is_pattern)
+            TRY(pattern_pool_get(pool, view, &pattern, err));
+        atom = ARENA_NEW(table->arena, struct atom, 1);
+        if (!atom)
+            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+        *atom = (struct atom){.text = view, .index = table->count++, .pattern = pattern};
+        HASH_ADD_KEYPTR(hh, *head, atom->text.text, atom->text.length, atom);
+        if (is_pattern) {
+            atom->next = table->patterns[subject];
+            table->patterns[subject] = atom;
+            table->all_plain = table->all_plain && pattern_is_plain(pattern);
+        }
+    }
+    *ret = atom->index;
+    return STATUS_OK;
+}
+
+static const struct value *
+member_not_null(const struct value *object, const char *key)
+{
+    const struct value *value = value_member(object, key);
+    return value_is(value, VALUE_NULL) ? NULL : value;
+}
+
+static enum status
+rule_compile(struct env_table *table, const struct value *value, struct pattern_pool *pool,
+             struct env_rule *rule, struct error *err)
+{
+    const struct value *pattern = member_not_null(value, "pattern");
+    const struct value *strategy = member_not_null(value, "strategy");
+    const struct value *name = member_not_null(value, "name");
+    const struct value *name_strategy = member_not_null(value, "name_strategy");
+    const struct value *text = member_not_null(value, "value");
+    const struct value *text_strategy = member_not_null(value, "value_strategy");
+
+    *rule = (struct env_rule){ENV_NO_ATOM, ENV_NO_ATOM, ENV_NO_ATOM,
+                              value_holds(value_member(value, "required"))};
+    if (pattern && strategy)
+        TRY(atom_get(table, SUBJECT_ENTRY, pattern, strategy, pool, &rule->whole, err));
+    if (name && name_strategy && text && text_strategy) {
+        TRY(atom_get(table, SUBJECT_NAME, name, name_strategy, pool, &rule->name, err));
+        TRY(atom_get(table, SUBJECT_VALUE, text, text_strategy, pool, &rule->value, err));
+    }
+    return STATUS_OK;
+}
+
+enum status
+env_table_add(struct env_table *table, const struct value *value, struct pattern_pool *pool,
+              struct env_rules *ret, struct error *err)
+{
+    size_t count = value_length(value);
+    struct env_rule *rules = NULL;
+
+    if (count) {
+        rules = ARENA_NEW(table->arena, struct env_rule, count);
+        if (!rules)
+            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+    }
+    for (size_t i = 0; i < count; i++)
+        TRY(rule_compile(table, value_at(value, i), pool, &rules[i], err));
+    *ret = (struct env_rules){.rules = rules,
+                              .count = (uint32_t)count,
+                              .is_defined = value != NULL,
+                              .is_iterable = value_is_iterable(value)};
+    return STATUS_OK;
+}
+
+/* ---- one request ---- */
+
+struct distinct {
+    UT_hash_handle hh;
+    size_t place;
+};
+
+/* Up to this many entries are compared pairwise, which beats a hash table there. */
+enum { PAIRWISE_MAX = 32 };
+
+/* Collapses repeats: the set of entries (spec 5.5), in the order of their first places. */
+static void
+distinct_few(const struct policy_strings *env, struct view *entries, size_t *first, size_t *distinct,
+             size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; i < env->count; i++) {
+        struct view entry = view_of(env->items[i]);
+        size_t known = 0;
+        while (known < *count && !view_equal(entries[known], entry))
+            known++;
+        distinct[i] = known;
+        if (known < *count)
+            continue;
+        first[*count] = i;
+        entries[(*count)++] = entry;
+    }
+}
+
+static enum status
+distinct_many(const struct policy_strings *env, struct arena *arena, struct view *entries, size_t *first,
+              size_t *distinct, size_t *count, struct error *err)
+{
+    struct distinct *seen = NULL, *nodes = ARENA_NEW(arena, struct distinct, env->count);
+
+    if (!nodes)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's environment is too large");
+    *count = 0;
+    for (size_t i = 0; i < env->count; i++) {
+        struct view entry = view_of(env->items[i]);
+        struct distinct *known;
+        HASH_FIND(hh, seen, entry.text, entry.length, known);
+        distinct[i] = known ? known->place : *count;
+        if (known)
+            continue;
+        nodes[i].place = *count;
+        HASH_ADD_KEYPTR(hh, seen, entry.text, entry.length, &nodes[i]);
+        first[*count] = i;
+        entries[(*count)++] = entry;
+    }
+    HASH_CLEAR(hh, seen);
+    return STATUS_OK;
+}
+
+struct sink {
+    uint64_t *reference, *strict;
+    size_t words;
+};
+
+static void
+sink_set(const struct sink *sink, uint64_t *bits, const struct atom *atom, size_t entry)
+{
+    bits[atom->index * sink->words + entry / 64] |= UINT64_C(1) << (entry % 64);
+}
+
+static void
+try_atoms(const struct env_table *table, enum subject subject, struct view text, size_t entry,
+          const struct sink *sink)
+{
+    struct atom *atom;
+
+    HASH_FIND(hh, table->strings[subject], text.text, text.length, atom);
+    if (atom) {
+        sink_set(sink, sink->reference, atom, entry);
+        if (sink->strict != sink->reference)
+            sink_set(sink, sink->strict, atom, entry);
+    }
+    for (atom = table->patterns[subject]; atom; atom = atom->next) {
+        if (!pattern_matches(atom->pattern, text))
+            continue;
+        sink_set(sink, sink->reference, atom, entry);
+        if (sink->strict != sink->reference && pattern_matches_whole(atom->pattern, text))
+            sink_set(sink, sink->strict, atom, entry);
+    }
+}
+
+enum status
+env_match_make(const struct env_table *table, const struct policy_strings *env, bool strict,
+               struct arena *arena, struct env_match *ret, struct error *err)
+{
+    struct view *entries = ARENA_NEW(arena, struct view, env->count ? env->count : 1);
+    size_t *first = ARENA_NEW(arena, size_t, env->count ? env->count : 1);
+    size_t *distinct = ARENA_NEW(arena, size_t, env->count ? env->count : 1);
+    struct sink sink = {0};
+    size_t count = 0;
+
+    if (!entries || !first || !distinct)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's environment is too large");
+    if (env->count <= PAIRWISE_MAX)
+        distinct_few(env, entries, first, distinct, &count);
+    else
+        TRY(distinct_many(env, arena, entries, first, distinct, &count, err));
+
+    sink.words = count / 64 + 1;
+    size_t total = (size_t)table->count * sink.words;
+    sink.reference = sink.strict = ARENA_NEW(arena, uint64_t, total ? total : 1);
+    if (strict && !table->all_plain)
+        sink.strict = ARENA_NEW(arena, uint64_t, total ? total : 1);
+    if (!sink.reference || !sink.strict)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's environment is too large");
+    for (size_t i = 0; i < count; i++) {
+        const char *sign = memchr(entries[i].text, '=', entries[i].length);
+        try_atoms(table, SUBJECT_ENTRY, entries[i], i, &sink);
+        if (!sign)
+            continue;
+        size_t name = (size_t)(sign - entries[i].text);
+        try_atoms(table, SUBJECT_NAME, (struct view){entries[i].text, name}, i, &sink);
+        try_atoms(table, SUBJECT_VALUE, (struct view){sign + 1, entries[i].length - name - 1}, i, &sink);
+    }
+    *ret = (struct env_match){.entries = entries,
+                              .count = count,
+                              .words = sink.words,
+                              .first = first,
+                              .distinct = distinct,
+                              .reference = sink.reference,
+                              .strict = sink.strict};
+    return STATUS_OK;
+}
+
+/* One word of the entries that a rule accepts. */
+static uint64_t
+rule_word(const struct env_match *match, bool strict, const struct env_rule *rule, size_t word)
+{
+    const uint64_t *bits = strict ? match->strict : match->reference;
+    uint64_t result = 0;
+    if (rule->whole != ENV_NO_ATOM)
+        result = bits[rule->whole * match->words + word];
+    if (rule->name != ENV_NO_ATOM && rule->value != ENV_NO_ATOM)
+        result |= bits[rule->name * match->words + word] & bits[rule->value * match->words + word];
+    return result;
+}
+
+void
+env_accepted(const struct env_match *match, bool strict, const struct env_rules *rules, uint64_t *set)
+{
+    for (size_t word = 0; word < match->words; word++) {
+        set[word] = 0;
+        for (uint32_t i = 0; i < rules->count; i++)
+            set[word] |= rule_word(match, strict, &rules->rules[i], word);
+    }
+}
+
+bool
+env_required_missing(const struct env_match *match, bool strict, const struct env_rules *rules,
+                     const uint64_t *set)
+{
+    for (uint32_t i = 0; i < rules->count; i++) {
+        uint64_t found = 0;
+        if (!rules->rules[i].required)
+            continue;
+        for (size_t word = 0; word < match->words; word++)
+            found |= rule_word(match, strict, &rules->rules[i], word) & set[word];
+        if (!found)
+            return true;
+    }
+    return false;
+}
+
+bool
+env_list_ok(const struct env_match *match, bool strict, const struct env_rules *rules, const uint64_t *set)
+{
+    if (!rules->is_iterable || env_required_missing(match, strict, rules, set))
+        return false;
+    for (size_t word = 0; word < match->words; word++) {
+        uint64_t accepted = 0;
+        for (uint32_t i = 0; i < rules->count; i++)
+            accepted |= rule_word(match, strict, &rules->rules[i], word);
+        if (set[word] & ~accepted)
+            return false;
+    }
+    return true;
+}
+
+void
+env_set_all(const struct env_match *match, uint64_t *set)
+{
+    memset(set, 0, match->words * sizeof(*set));
+    for (size_t i = 0; i < match->count; i++)
+        set[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+size_t
+env_set_count(const struct env_match *match, const uint64_t *set)
+{
+    size_t count = 0;
+    for (size_t word = 0; word < match->words; word++)
+        count += (size_t)__builtin_popcountll(set[word]);
+    return count;
+}
