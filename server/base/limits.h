@@ -77,6 +77,7 @@
 #define LIMIT_POLICY_PATTERN_MEMORY (8 * 1024 * 1024) /* RE2's budget for one pattern and its cache */
 #define LIMIT_POLICY_CANDIDATES     (1024 * 1024) /* containers times platform rules, processes likewise */
 #define LIMIT_POLICY_CATALOG_BYTES  (512 * 1024 * 1024) /* what candidates and their indexes may take */
+#define LIMIT_STEP_ARENA_BYTES      (256 * 1024 * 1024) /* one step of a steps file: tools only */
 #define LIMIT_POLICY_FRAGMENTS      1024                /* loaded at one time */
 #define LIMIT_POLICY_LEDGER_KEYS    65536               /* of accepted trust lists */
 #define LIMIT_POLICY_TARGETS        65536 /* scratch spaces, devices, overlays, plan 9 shares alive */
