@@ -1,0 +1,123 @@
+/*
+ * A server with an application of its own, behind ipc:// in a directory of its own, and clients that speak to
+ * it over a raw or a cooked REQ socket. What the tests of the server share.
+ *
+ * Every wait has a deadline of WAIT_MS; a wait that ends by it returns false or NULL, and the test fails.
+ */
+#ifndef TESTS_UNIT_RPC_SERVER_FIXTURE_H
+#define TESTS_UNIT_RPC_SERVER_FIXTURE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gcs/v1/bridge.pb-c.h"
+#include "server/base/limits.h"
+#include "server/base/mutex.h"
+#include "server/rpc/request.h"
+#include "server/rpc/server.h"
+
+#define WAIT_MS 20000
+
+/* Size limit of WriteStream in the application's table. */
+#define WRITE_STREAM_BYTES_MAX 1024
+
+/*
+ * The application. What each method does:
+ *
+ *   Ping             echoes
+ *   Health           answers from the pool
+ *   StartContainer   key: the container; answers at once
+ *   GetProperties    key: the container; parks until app_finish()
+ *   WaitForProcess   key: the container; gives its key back and parks
+ *   SignalProcess    no row
+ *   ShutdownGraceful key: the container; ends without an answer
+ *   ReadStream       answers with `max_bytes` bytes, each the low byte of the offset
+ *   WriteStream      continues on the pool, then answers
+ *   SetPolicy        (ModifySettings/SecurityPolicy) key: all; from now on a policy is set
+ */
+struct app {
+    atomic_bool policy_is_set;
+    atomic_uint runs; /* requests that reached a handler */
+
+    struct {
+        struct mutex lock;
+        pthread_cond_t changed;
+        struct request *parked[LIMIT_ADMITTED_REQUESTS] GUARDED; /* oldest first */
+        size_t parked_count GUARDED;
+        pthread_t ping_thread GUARDED, health_thread GUARDED, write_thread GUARDED;
+    } state;
+};
+
+struct fixture {
+    char directory[64];
+    char url[96], second_url[96]; /* the server listens on the first */
+    struct pool *pool;
+    struct timers *timers;
+    struct rpc_server *server;
+    struct app app;
+};
+
+/* Start and end one server each test; for cmocka. What is parked at the end is answered. */
+int fixture_setup(void **state);
+int fixture_setup_approval(void **state); /* the server accepts Approval, and needs a policy */
+int fixture_teardown(void **state);
+
+/* Ends the server, as teardown does. */
+void fixture_stop(struct fixture *f);
+
+/* Waits until `count` requests are parked. */
+bool app_wait_parked(struct app *app, size_t count);
+
+/* Takes the oldest parked request, waiting for one; NULL at the deadline. */
+struct request *app_take(struct app *app);
+
+/* Takes the oldest parked request, or NULL. */
+struct request *app_try_take(struct app *app);
+
+/* Answers a parked request. */
+void app_finish(struct request *req);
+
+/* Answers all that are parked; how many. */
+size_t app_finish_all(struct app *app);
+
+/* Waits until no request is under way but `count`. */
+bool fixture_wait_under_way(struct fixture *f, size_t count);
+
+struct client {
+    int socket;
+    bool raw;
+    uint32_t sp_id;
+    uint8_t session_id[16];
+    uint64_t request_id; /* the last one used */
+};
+
+/* Connects without a session; false on failure. */
+bool client_connect(struct client *client, const char *url, bool raw);
+
+/* Opens a session over the connection. */
+bool client_negotiate(struct client *client);
+
+/* Connects and negotiates. */
+bool client_open(struct client *client, const char *url, bool raw);
+void client_close(struct client *client);
+
+/* An empty request of the client's session, with the next request id. */
+Gcs__V1__Request client_request(struct client *client);
+
+bool client_send(struct client *client, const Gcs__V1__Request *request);
+bool client_send_bytes(struct client *client, const void *bytes, size_t size);
+
+/* The next answer, which the caller frees with client_free(); NULL when none comes in time. */
+Gcs__V1__Response *client_receive(struct client *client);
+void client_free(Gcs__V1__Response *response);
+
+/* Sends and receives. */
+Gcs__V1__Response *client_call(struct client *client, const Gcs__V1__Request *request);
+
+/* Acknowledges by a request without a body. */
+bool client_acknowledge(struct client *client, uint64_t through);
+
+#endif
