@@ -179,11 +179,13 @@ wanted_of(const struct value *container, bool privileged, size_t set, struct wan
     return value_is(wanted->array, VALUE_ARRAY);
 }
 
+/* Whether the capabilities are, set by set, what the container wants. */
 static bool
-capabilities_equal(const struct decision *decision, const struct value *container, bool privileged)
+capabilities_fit(const struct policy_capabilities *capabilities, const struct value *container,
+                 bool privileged)
 {
     for (size_t set = 0; set < CAPABILITY_SETS; set++) {
-        const struct policy_strings *list = linux_capability_set(process_of(decision)->capabilities, set);
+        const struct policy_strings *list = linux_capability_set(capabilities, set);
         struct wanted wanted;
         if (!wanted_of(container, privileged, set, &wanted) || wanted_count(&wanted) != list->count ||
             !wanted_within(&wanted, list))
@@ -193,6 +195,20 @@ capabilities_equal(const struct decision *decision, const struct value *containe
                 return false;
     }
     return true;
+}
+
+/* Keeps the candidates that want just these capabilities, and puts them into the verdict. */
+static void
+keep_fitting(struct decision *decision, const struct policy_capabilities *capabilities, bool privileged,
+             struct selection *selection)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < selection->count; i++)
+        if (capabilities_fit(capabilities, selection->base[selection->items[i]].object, privileged))
+            selection->items[kept++] = selection->items[i];
+    selection->count = kept;
+    decision->verdict->capabilities = capabilities;
 }
 
 /* What the container allows of the request's capabilities. */
@@ -236,7 +252,7 @@ capabilities_same(const struct policy_capabilities *a, const struct policy_capab
     return true;
 }
 
-/* With dropping: the candidates that keep the most; they must keep the same. */
+/* With dropping: the candidates that keep the most; they must keep the same, and want no more than that. */
 static enum status
 choose_dropping(struct decision *decision, bool privileged, struct selection *selection)
 {
@@ -265,15 +281,13 @@ choose_dropping(struct decision *decision, bool privileged, struct selection *se
         selection->items[kept++] = selection->items[i];
     }
     selection->count = agreed ? kept : 0;
-    decision->verdict->capabilities = best;
+    keep_fitting(decision, best, privileged, selection);
     return STATUS_OK;
 }
 
 enum status
 linux_choose_capabilities(struct decision *decision, bool privileged, struct selection *selection)
 {
-    size_t kept = 0;
-
     if (!process_of(decision)->capabilities) {
         decision->policy_error = "capabilities object provided by the UVM to the policy engine is nil";
         decision->error_is_plain = true;
@@ -283,11 +297,7 @@ linux_choose_capabilities(struct decision *decision, bool privileged, struct sel
     if (decision->policy->flags[FLAG_CAPABILITY_DROPPING] &&
         framework_at_least(&decision->policy->framework, "0.2.2"))
         return choose_dropping(decision, privileged, selection);
-    for (size_t i = 0; i < selection->count; i++)
-        if (capabilities_equal(decision, selection->base[selection->items[i]].object, privileged))
-            selection->items[kept++] = selection->items[i];
-    selection->count = kept;
-    decision->verdict->capabilities = process_of(decision)->capabilities;
+    keep_fitting(decision, process_of(decision)->capabilities, privileged, selection);
     return STATUS_OK;
 }
 

@@ -534,17 +534,27 @@ errors_create_container(struct decision *decision, struct texts *errors)
                         "containers only distinguishable by allow_stdio_access");
 }
 
+/* As fits_exec_user(): the reference looks in the exec entry itself. */
+static enum status
+fits_exec_nnp(struct decision *decision, const struct candidate *candidate, bool *fits)
+{
+    *fits = false;
+    for (size_t i = 0; i < value_length(candidate->exec_processes) && !*fits; i++) {
+        const struct value *process = value_at(candidate->exec_processes, i);
+        *fits = command_equal(decision, value_member(process, "command")) &&
+                working_dir_equal(decision, process) && linux_nnp_ok(decision, process);
+    }
+    return STATUS_OK;
+}
+
 /* Linux mode's error texts of exec_in_container. */
 static enum status
 linux_exec_errors(struct decision *decision, const struct crowd *crowd, const struct cell_value *container,
                   struct texts *errors)
 {
     struct selection selection;
-    bool nnp = false;
 
-    for (size_t i = 0; i < crowd->count; i++)
-        nnp = nnp || linux_nnp_ok(decision, crowd_at(crowd, i)->object);
-    TRY(texts_add_if(decision, errors, !nnp, "invalid noNewPrivileges"));
+    TRY(none_fits(decision, crowd, fits_exec_nnp, errors, "invalid noNewPrivileges"));
     TRY(select_mounted(decision, container->is_present ? container->matches : NULL, exec_fits, &selection));
     TRY(choose_env(decision, &selection));
     size_t before = selection.count;
