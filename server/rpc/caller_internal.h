@@ -83,7 +83,7 @@ struct caller {
         int64_t negotiate_at_ns GUARDED; /* when to send the next one */
         int64_t negotiate_step_ns GUARDED;
         uint64_t refusals GUARDED;
-        char refusal[512] GUARDED; /* why the last Negotiate was refused */
+        char refusal[ERROR_TEXT_MAX] GUARDED; /* why the last Negotiate was refused */
 
         uint32_t sp_id GUARDED;
         uint64_t sequence GUARDED;
