@@ -1,0 +1,161 @@
+#include "client/gcs-policy/warnings.h"
+
+#include <stdio.h>
+
+#include "server/policy/compiled.h"
+#include "server/policy/pattern.h"
+
+struct search {
+    const struct module *module;
+    struct pattern_pool *patterns;
+    warning_fn *warn;
+    void *arg;
+    struct error *err;
+};
+
+static void
+poolp(struct pattern_pool **pool)
+{
+    pattern_pool_free(*pool);
+}
+
+static void
+warn(const struct search *search, const struct value *where, const char *text)
+{
+    search->warn(search->module, where->offset, text, search->arg);
+}
+
+/* A pattern of strategy "re2": what is odd about it. */
+static enum status
+look_at_pattern(const struct search *search, const struct value *value)
+{
+    /* One text of each kind that a rule for anything lets through and a rule for something does not. */
+    static const char *const anything[] = {"A=1", "LD_PRELOAD=/x.so", "z9_=%#~\t"};
+    const struct pattern *pattern;
+    size_t matched = 0;
+
+    TRY(pattern_pool_get(search->patterns, value_view(value), &pattern, search->err));
+    if (!pattern_is_valid(pattern)) {
+        warn(search, value, "this pattern is no valid RE2 expression: the rule can never match");
+        return STATUS_OK;
+    }
+    if (pattern_has_open_alternative(value_view(value)))
+        warn(search, value,
+             "'|' outside parentheses: the reference anchors only the first and the last alternative; write "
+             "(?:A|B)");
+    else if (!pattern_is_plain(pattern))
+        warn(search, value, "the reference does not anchor this pattern at both ends; strict does");
+    for (size_t i = 0; i < sizeof(anything) / sizeof(anything[0]); i++)
+        matched += pattern_matches_whole(pattern, view_of(anything[i]));
+    if (matched == sizeof(anything) / sizeof(anything[0]))
+        warn(search, value, "this rule allows any environment variable with any value");
+    return STATUS_OK;
+}
+
+/* One half of an environment rule, text and strategy; *works turns false when it can never match. */
+static enum status
+look_at_half(const struct search *search, const struct value *rule, const char *text, const char *strategy,
+             bool *works)
+{
+    const struct value *value = value_member(rule, text), *how = value_member(rule, strategy);
+
+    *works = value_is(value, VALUE_STRING) &&
+             (value_is_text(how, view_of("string")) || value_is_text(how, view_of("re2")));
+    return *works && value_is_text(how, view_of("re2")) ? look_at_pattern(search, value) : STATUS_OK;
+}
+
+static enum status
+look_at_env_rules(const struct search *search, const struct value *owner)
+{
+    const struct value *rules = value_member(owner, "env_rules");
+
+    for (size_t i = 0; i < value_length(rules); i++) {
+        const struct value *rule = value_at(rules, i);
+        bool whole, name, value;
+        TRY(look_at_half(search, rule, "pattern", "strategy", &whole));
+        TRY(look_at_half(search, rule, "name", "name_strategy", &name));
+        TRY(look_at_half(search, rule, "value", "value_strategy", &value));
+        if (!whole && !(name && value))
+            warn(search, rule,
+                 "this rule can never match: it needs 'pattern' and 'strategy', or 'name', 'name_strategy', "
+                 "'value' and 'value_strategy', with strategy \"string\" or \"re2\"");
+    }
+    return STATUS_OK;
+}
+
+static enum status
+look_at_mounts(const struct search *search, const struct value *container)
+{
+    const struct value *mounts = value_member(container, "mounts");
+
+    for (size_t i = 0; i < value_length(mounts); i++) {
+        const struct value *source = value_member(value_at(mounts, i), "source");
+        if (value_is(source, VALUE_STRING))
+            TRY(look_at_pattern(search, source));
+    }
+    return STATUS_OK;
+}
+
+static enum status
+look_at_container(const struct search *search, const struct value *container)
+{
+    static const struct {
+        const char *member, *text;
+    } needed[] = {
+        {"mounted_cim", "no 'mounted_cim': on windows this container can never be mounted"},
+        {"layers", "no 'layers': this container can never be mounted"},
+        {"command", "no 'command': this container can never be created"},
+        {"user", "no 'user': this container can never be created"},
+        {"working_dir", "no 'working_dir': this container can never be created"},
+        {"env_rules", "no 'env_rules': this container can never be created"},
+        {"allow_stdio_access", "no 'allow_stdio_access': this container can never be created"},
+    };
+
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+        if (!value_member(container, needed[i].member))
+            warn(search, container, needed[i].text);
+    TRY(look_at_env_rules(search, container));
+    return look_at_mounts(search, container);
+}
+
+static void
+look_at_flags(const struct search *search)
+{
+    for (int flag = 0; flag < FLAGS; flag++) {
+        const struct value *value = module_rule(search->module, policy_flag_name((enum policy_flag)flag));
+        if (value && value->kind != VALUE_TRUE && value->kind != VALUE_FALSE)
+            warn(search, value, "a flag that is no boolean: the reference takes anything but false for true");
+    }
+}
+
+static void
+look_at_points(const struct search *search)
+{
+    for (int point = 0; point < POLICY_POINTS; point++) {
+        const struct value *rule = module_rule(search->module, policy_point_name((enum policy_point)point));
+        if (value_is(rule, VALUE_OBJECT) && !value_member(rule, "allowed"))
+            warn(search, rule,
+                 point_info((enum policy_point)point)->allowed == DEFAULT_ALLOW
+                     ? "a constant without 'allowed' takes the point's default, which is to allow"
+                     : "a constant without 'allowed' takes the point's default, which is to deny");
+    }
+}
+
+enum status
+warnings_find(const struct module *module, warning_fn *warning, void *arg, struct error *err)
+{
+    CLEANUP(poolp)
+    struct pattern_pool *patterns = NULL;
+    const struct value *containers = module_rule(module, "containers");
+    const struct value *processes = module_rule(module, "external_processes");
+
+    TRY(pattern_pool_new(&patterns, err));
+    struct search search = {module, patterns, warning, arg, err};
+    look_at_flags(&search);
+    look_at_points(&search);
+    for (size_t i = 0; i < value_length(containers); i++)
+        TRY(look_at_container(&search, value_at(containers, i)));
+    for (size_t i = 0; i < value_length(processes); i++)
+        TRY(look_at_env_rules(&search, value_at(processes, i)));
+    return STATUS_OK;
+}
