@@ -258,6 +258,9 @@ undone(struct bringup *bringup, enum done done, const char *what, enum gcs_statu
         gcs_error_clear(err);
         return EXIT_STATUS_OK;
     }
+    /* A time limit that passed on this side (there is no code of the server's): each further call would wait
+     * as long. */
+    bringup->lost = bringup->lost || (status == GCS_DEADLINE_EXCEEDED && err->hresult == 0);
     return tool_fail(bringup->tool, what, err);
 }
 
@@ -268,9 +271,12 @@ end_by_force(struct bringup *bringup)
     struct gcs_error err = {0};
     struct gcs_exit outcome;
     enum gcs_status status = gcs_shutdown(conn, bringup->identity.id, true, &err);
-    if (status == GCS_OK && bringup->process_id != 0)
-        status = gcs_wait(conn, bringup->identity.id, bringup->process_id, FORCED_END_MS, &outcome, &err);
-    return undone(bringup, bringup->started, "shutdown", status, &err);
+    int shut = undone(bringup, bringup->started, "shutdown", status, &err);
+    if (status != GCS_OK || bringup->process_id == 0)
+        return shut;
+    if (gcs_wait(conn, bringup->identity.id, bringup->process_id, FORCED_END_MS, &outcome, &err) != GCS_OK)
+        return tool_fail(bringup->tool, "shutdown", &err);
+    return EXIT_STATUS_OK;
 }
 
 int
@@ -284,23 +290,25 @@ bringup_undo(struct bringup *bringup)
 
     if (bringup->started != NOT_DONE && !bringup->ended)
         outcomes[0] = end_by_force(bringup);
-    if (bringup->created != NOT_DONE) {
+    if (bringup->created != NOT_DONE && !bringup->lost) {
         status = gcs_delete(conn, identity->id, &err);
         outcomes[1] = undone(bringup, bringup->created, "delete", status, &err);
     }
-    if (bringup->combined != NOT_DONE) {
+    if (bringup->combined != NOT_DONE && !bringup->lost) {
         status = gcs_separate_layers(conn, identity->id, identity->scratch, identity->volume, &err);
         outcomes[2] = undone(bringup, bringup->combined, "uncombine", status, &err);
     }
-    if (bringup->scratch != NOT_DONE) {
+    if (bringup->scratch != NOT_DONE && !bringup->lost) {
         status = gcs_remove_scratch(conn, identity->scratch, &err);
         outcomes[3] = undone(bringup, bringup->scratch, "unscratch", status, &err);
     }
-    if (bringup->volume != NOT_DONE) {
+    if (bringup->volume != NOT_DONE && !bringup->lost) {
         status = gcs_remove_volume(conn, identity->volume, &err);
         outcomes[4] = undone(bringup, bringup->volume, "unlayer", status, &err);
     }
 
+    if (bringup->lost)
+        tool_progress(bringup->tool, "undo", "the guest does not answer; what is left in it stays there");
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
         if (outcomes[i] != EXIT_STATUS_OK)
             return outcomes[i];

@@ -27,6 +27,7 @@ struct bringup {
 
     enum done volume, scratch, combined, created, started;
     bool ended;          /* the init process was seen to end */
+    bool lost;           /* the guest no longer answers: nothing more is tried */
     uint32_t process_id; /* of init, once started */
 };
 

@@ -75,9 +75,11 @@ extern const size_t commands_count;
 const struct command *command_find(int argc, char **argv, int *words);
 
 /* Parses the command's own part of the command line: argv[0] is its name. Ends the program on wrong usage, as
- * argp does. `arguments` and what it points to live as long as the program. */
+ * argp does. `arguments` points to `argv`'s texts and is given back with arguments_done(). */
 void command_parse(const struct command *command, int argc, char **argv, struct tool *tool,
                    struct arguments *arguments);
+
+void arguments_done(struct arguments *arguments);
 
 /* The parser of the options that go with every command, for the children of another argp; its input is the
  * tool. */

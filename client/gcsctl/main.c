@@ -24,8 +24,9 @@ command_list(FILE *file)
                  commands[i].verb != NULL ? commands[i].verb : "");
         fprintf(file, "  %-15s %s\n", name, commands[i].summary);
     }
-    fputs("\nExit status: 0, or with run, exec and wait the process's own; 64 wrong usage, 125 failed,\n"
-          "126 denied by the policy, 127 nobody answers or the connection was lost.\n",
+    fputs("\nExit status: 0, or with run, exec and wait the process's own; 64 wrong\n"
+          "usage, 125 failed, 126 denied by the policy, 127 nobody answers or the\n"
+          "connection was lost.\n",
           file);
 }
 
@@ -102,6 +103,7 @@ main(int argc, char **argv)
     if (status == EXIT_STATUS_OK)
         status = command->run(&tool, &arguments);
     gcs_disconnect(tool.conn);
+    arguments_done(&arguments);
     if (fflush(stdout) != 0 && status == EXIT_STATUS_OK) {
         fprintf(stderr, "gcsctl: standard output: %s\n", strerror(errno));
         status = EXIT_STATUS_FAILED;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A growing list of command-line texts. A program's arguments live as long as it does, and so do these. */
+/* A growing list of command-line texts. */
 struct list {
     const char **items;
     size_t count;
@@ -215,4 +215,13 @@ command_parse(const struct command *command, int argc, char **argv, struct tool 
     arguments->layers_count = parsing.layers.count;
     arguments->envs = parsing.envs.items;
     arguments->envs_count = parsing.envs.count;
+}
+
+void
+arguments_done(struct arguments *arguments)
+{
+    free((void *)(uintptr_t)arguments->items);
+    free((void *)(uintptr_t)arguments->layers);
+    free((void *)(uintptr_t)arguments->envs);
+    *arguments = (struct arguments){0};
 }

@@ -143,11 +143,17 @@ press(struct stopper *stopper, const struct situation *now, enum pressure *press
 }
 
 static void
-read_signals(struct stopper *stopper)
+read_pending(struct stopper *stopper)
 {
     struct signalfd_siginfo info;
     while (read(stopper->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         stopper_raise(stopper, (int)info.ssi_signo);
+}
+
+static void
+read_signals(struct stopper *stopper)
+{
+    read_pending(stopper);
     uint64_t count;
     (void)!read(stopper->wake_fd, &count, sizeof(count));
 }
@@ -249,6 +255,8 @@ stopper_raise(struct stopper *stopper, int signal_number)
 int
 stopper_signal(struct stopper *stopper)
 {
+    /* One that came a moment ago, which the thread has not seen yet, counts too. */
+    read_pending(stopper);
     return situation_now(stopper).first_signal;
 }
 

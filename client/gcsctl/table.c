@@ -63,7 +63,7 @@ static const struct argp_option logs_options[] = {
 const struct command commands[] = {
     {.name = "run",
      .usage = "CONTAINER.json",
-     .summary = "Bring a container up, pass its streams, take it down; exits as it did",
+     .summary = "Bring a container up, pass its streams, take it down",
      .details =
          "Verifies the layers, sets up scratch and root file system, creates and starts the container, and "
          "takes all of it back when the container has ended, when a step failed, and on SIGINT or SIGTERM: "

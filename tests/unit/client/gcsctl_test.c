@@ -340,7 +340,7 @@ an_exec_takes_everything_after_the_id_as_argument_vector(void **state)
         assert_int_equal(arguments.count, rows[i].items_count);
         for (size_t j = 0; j < arguments.count; j++)
             assert_string_equal(arguments.items[j], rows[i].items[j]);
-        free((void *)(uintptr_t)arguments.items);
+        arguments_done(&arguments);
     }
 }
 
@@ -364,8 +364,8 @@ options_of_run_reach_their_fields(void **state)
     assert_true(arguments.keep);
     assert_int_equal(tool.timeout_ms, 7000);
     assert_string_equal(tool.url, "tcp://x");
-    free((void *)(uintptr_t)arguments.items);
-    free((void *)(uintptr_t)arguments.layers);
+    arguments_done(&arguments);
+    assert_null(arguments.layers);
 }
 
 static char *
