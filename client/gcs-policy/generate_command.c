@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/gcs-policy/command.h"
 #include "client/gcs-policy/generate.h"
 #include "client/gcs-policy/layer_digest.h"
 #include "client/spec/document.h"
@@ -61,7 +62,7 @@ grown(struct parsing *parsing, void *items, size_t count, size_t *room, size_t s
     void *bigger = arena_calloc(&parsing->arena, wanted, size);
     if (bigger == NULL) {
         fprintf(stderr, "gcs-policy: the command line needs too much memory\n");
-        exit(EXIT_FAILURE);
+        exit(EXIT_CANNOT_ASK);
     }
     if (count > 0)
         memcpy(bigger, items, count * size);
@@ -308,5 +309,5 @@ generate_command(int argc, char **argv)
     if (status != STATUS_OK)
         fprintf(stderr, "gcs-policy: generate: %s\n", err.text);
     arena_done(&parsing.arena);
-    return status == STATUS_OK ? 0 : 1;
+    return status == STATUS_OK ? EXIT_AS_ASKED : EXIT_CANNOT_ASK;
 }
