@@ -5,8 +5,8 @@
 /*
  * Runs the subcommand: argv[0] is its name, as help shall show it. Writes the policy to standard output.
  *
- * Returns the exit status: 0, or 1 after saying on standard error what failed. Wrong usage ends the program
- * with argp's 64.
+ * Returns an exit status of command.h: EXIT_AS_ASKED, or EXIT_CANNOT_ASK after saying on standard error what
+ * failed. Wrong usage ends the program with the latter.
  */
 int generate_command(int argc, char **argv);
 
