@@ -19,13 +19,13 @@ enum status
 decide_mount_cims(struct decision *decision, bool *allowed)
 {
     const struct policy_cims_input *input = &decision->request->cims;
-    struct catalog *catalog = decision->state->guarded.catalog;
+    struct catalog *catalog = decision->store->catalog;
     struct view *layers = views_of(decision, &input->layer_hashes);
     struct view *cims = views_of(decision, &input->mounted_cim);
 
     if (!layers || !cims)
         return decision_full(decision);
-    if (state_container(decision->state, input->container_id)->is_present || input->layer_hashes.absent ||
+    if (state_container(decision->store, input->container_id)->is_present || input->layer_hashes.absent ||
         input->mounted_cim.absent)
         return STATUS_OK;
     const struct group *group = catalog_group(catalog, layers, input->layer_hashes.count, decision->arena);
@@ -88,7 +88,7 @@ enum status
 decide_signal(struct decision *decision, bool *allowed)
 {
     const char *id = decision->request->signal.container_id;
-    const struct cell_value *container = state_container(decision->state, id);
+    const struct cell_value *container = state_container(decision->store, id);
     const struct matches *matches = container->is_present ? container->matches : NULL;
     size_t count = 0;
 
@@ -110,7 +110,7 @@ enum status
 errors_signal(struct decision *decision, struct texts *errors)
 {
     const struct cell_value *container =
-        state_container(decision->state, decision->request->signal.container_id);
+        state_container(decision->store, decision->request->signal.container_id);
     const struct matches *matches = container->is_present ? container->matches : NULL;
     bool any = false;
 
@@ -127,7 +127,7 @@ decide_shutdown(struct decision *decision, bool *allowed)
 {
     const char *id = decision->request->container_id;
 
-    if (!state_container(decision->state, id)->is_started)
+    if (!state_container(decision->store, id)->is_started)
         return STATUS_OK;
     *allowed = true;
     return decision_add(decision, SPACE_CONTAINER, id, (struct operation){.kind = OPERATION_CLEAR});
@@ -137,7 +137,7 @@ enum status
 errors_shutdown(struct decision *decision, struct texts *errors)
 {
     return texts_add_if(decision, errors,
-                        !state_container(decision->state, decision->request->container_id)->is_started,
+                        !state_container(decision->store, decision->request->container_id)->is_started,
                         "container not started");
 }
 
@@ -224,7 +224,7 @@ enum status
 decide_registry(struct decision *decision, bool *allowed)
 {
     const struct policy_registry_input *input = &decision->request->registry;
-    const struct cell_value *container = state_container(decision->state, input->container_id);
+    const struct cell_value *container = state_container(decision->store, input->container_id);
     const struct matches *matches = container->is_present ? container->matches : NULL;
     size_t count = 0;
     bool reference = false;

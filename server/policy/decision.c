@@ -25,16 +25,16 @@ decision_add(struct decision *decision, enum space space, const char *key, struc
         free(operation.text);
         return decision_full(decision);
     }
-    return record_add(decision->verdict->record, space, key, operation, decision->err);
+    return record_add(decision->store, decision->verdict->record, space, key, operation, decision->err);
 }
 
 enum status
 decision_narrow(struct decision *decision, const char *id, const uint32_t *items, size_t count)
 {
-    const struct matches *now = state_container(decision->state, id)->matches;
+    const struct matches *now = state_container(decision->store, id)->matches;
 
     /* What is open may be undone and give candidates back that this decision did not look at. */
-    if (count == now->count && !state_is_open(decision->state, SPACE_CONTAINER, id))
+    if (count == now->count && !state_is_open(decision->store, SPACE_CONTAINER, id))
         return STATUS_OK;
     struct matches *left = matches_new(now->catalog, items, count);
     if (!left)
@@ -258,7 +258,7 @@ constant_process(struct decision *decision, const struct value *constant, bool *
     if (decision->policy->os == POLICY_LINUX && input->linux_process)
         verdict->capabilities = input->linux_process->capabilities;
     if (decision->request->point == POLICY_EXEC_IN_CONTAINER) {
-        const struct cell_value *container = state_container(decision->state, input->container_id);
+        const struct cell_value *container = state_container(decision->store, input->container_id);
         verdict->allow_stdio = container->has_stdio && container->stdio;
         *allowed = true;
         return STATUS_OK;
@@ -336,7 +336,7 @@ decide(struct decision *decision, bool *allowed)
 
 /* Under the lock: the decision, its record, or the denial. */
 static enum status
-decide_locked(struct decision *decision) REQUIRES(decision->state->guarded.lock)
+decide_locked(struct decision *decision)
 {
     struct policy_verdict *verdict = decision->verdict;
     bool allowed = false;
@@ -351,9 +351,9 @@ decide_locked(struct decision *decision) REQUIRES(decision->state->guarded.lock)
     if (status == STATUS_OK)
         status = reason_deny(decision, procedures[decision->request->point].errors);
     if (record && decision->keep_record)
-        record_commit(record);
+        record_commit(decision->store, record);
     else if (record)
-        record_undo(record);
+        record_undo(decision->store, record);
     return status;
 }
 
@@ -373,6 +373,7 @@ policy_decide(struct policy_state *state, const struct policy_request *request, 
 
     *verdict = (struct policy_verdict){0};
     mutex_lock(&state->guarded.lock);
+    decision.store = &state->guarded.store;
     enum status status = decide_locked(&decision);
     mutex_unlock(&state->guarded.lock);
     fragment_part_unref(decision.part);

@@ -25,7 +25,8 @@ struct good_receipt {
 };
 
 struct decision {
-    struct policy_state *state;
+    struct policy_state *state; /* for the record to know */
+    struct store *store;
     const struct policy *policy;
     const struct policy_request *request;
     struct arena *arena;

@@ -36,17 +36,17 @@ offer_free(struct ledger_offer *offer)
 
 /* The catalog of the policy and the fragments loaded now. */
 static enum status
-catalog_remake(struct policy_state *state, struct error *err) REQUIRES(state->guarded.lock)
+catalog_remake(struct store *store, struct error *err)
 {
-    const struct policy *policy = state->policy;
-    struct fragment_part **parts = calloc(state->guarded.fragments_count + 1, sizeof(struct fragment_part *));
+    const struct policy *policy = store->policy;
+    struct fragment_part **parts = calloc(store->fragments_count + 1, sizeof(struct fragment_part *));
     struct loaded_fragment *fragment;
     struct catalog *catalog;
     size_t count = 0;
 
     if (!parts)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the policy's fragments");
-    DL_FOREACH(state->guarded.fragments, fragment)
+    DL_FOREACH(store->fragments, fragment)
     parts[count++] = fragment->part;
     enum status status =
         catalog_make(&policy->lists, module_rule(policy->module, "containers"), policy->framework.age,
@@ -54,18 +54,18 @@ catalog_remake(struct policy_state *state, struct error *err) REQUIRES(state->gu
                      policy->patterns, &catalog, err);
     free(parts);
     TRY(status);
-    catalog_unref(state->guarded.catalog);
-    state->guarded.catalog = catalog;
+    catalog_unref(store->catalog);
+    store->catalog = catalog;
     return STATUS_OK;
 }
 
 /* The order of spec 4.3: by issuer, by feed, newest first. */
 static void
-fragment_insert(struct policy_state *state, struct loaded_fragment *added) REQUIRES(state->guarded.lock)
+fragment_insert(struct store *store, struct loaded_fragment *added)
 {
     struct loaded_fragment *at;
 
-    DL_FOREACH(state->guarded.fragments, at)
+    DL_FOREACH(store->fragments, at)
     {
         int order = strcmp(added->issuer, at->issuer);
         if (order == 0)
@@ -74,19 +74,18 @@ fragment_insert(struct policy_state *state, struct loaded_fragment *added) REQUI
             break;
     }
     if (at)
-        DL_PREPEND_ELEM(state->guarded.fragments, at, added);
+        DL_PREPEND_ELEM(store->fragments, at, added);
     else
-        DL_APPEND(state->guarded.fragments, added);
-    state->guarded.fragments_count++;
+        DL_APPEND(store->fragments, added);
+    store->fragments_count++;
 }
 
 static bool
-parameter_is_known(const struct policy_state *state, const struct value *entry, const struct value *value)
-    REQUIRES(state->guarded.lock)
+parameter_is_known(const struct store *store, const struct value *entry, const struct value *value)
 {
     const struct fragment_parameter *known;
 
-    DL_FOREACH(state->guarded.parameters, known)
+    DL_FOREACH(store->parameters, known)
     {
         if (value_is_text(value_member(entry, "issuer"), view_of(known->issuer)) &&
             value_is_text(value_member(entry, "feed"), view_of(known->feed)) &&
@@ -105,13 +104,12 @@ text_of(const struct value *value)
 /* The parameters that the fragment's own fragments name. */
 static enum status
 parameters_add(struct decision *decision, struct fragment_part *part, const struct list *own)
-    REQUIRES(decision->state->guarded.lock)
 {
     for (size_t i = 0; i < own->count; i++) {
         const struct value *entry = own->items[i], *value = value_member(entry, "parameters");
         if (!value_holds(value) || !value_is(value_member(entry, "issuer"), VALUE_STRING) ||
             !value_is(value_member(entry, "feed"), VALUE_STRING) ||
-            parameter_is_known(decision->state, entry, value))
+            parameter_is_known(decision->store, entry, value))
             continue;
         struct fragment_parameter *parameter = calloc(1, sizeof(*parameter));
         if (!parameter)
@@ -126,7 +124,7 @@ parameters_add(struct decision *decision, struct fragment_part *part, const stru
         }
         parameter->record_next = decision->verdict->record->parameters;
         decision->verdict->record->parameters = parameter;
-        DL_APPEND(decision->state->guarded.parameters, parameter);
+        DL_APPEND(decision->store->parameters, parameter);
     }
     return STATUS_OK;
 }
@@ -143,9 +141,9 @@ enum status
 fragments_add(struct decision *decision, struct fragment_part *part, const struct list *own_fragments)
 {
     const struct policy_fragment_input *input = &decision->request->fragment;
-    struct policy_state *state = decision->state;
+    struct store *store = decision->store;
 
-    if (state->guarded.fragments_count >= LIMIT_POLICY_FRAGMENTS)
+    if (store->fragments_count >= LIMIT_POLICY_FRAGMENTS)
         return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0, "%d fragments are loaded, the bound",
                          LIMIT_POLICY_FRAGMENTS);
     TRY(record_want(decision));
@@ -161,8 +159,8 @@ fragments_add(struct decision *decision, struct fragment_part *part, const struc
     fragment->part = fragment_part_ref(part);
     fragment->record_next = decision->verdict->record->fragments;
     decision->verdict->record->fragments = fragment;
-    fragment_insert(state, fragment);
-    TRY(catalog_remake(state, decision->err));
+    fragment_insert(store, fragment);
+    TRY(catalog_remake(store, decision->err));
     return parameters_add(decision, part, own_fragments);
 }
 
@@ -172,9 +170,9 @@ enum status
 offers_add(struct decision *decision, const char *ledger, const struct policy_ledger_key *key,
            const char *subject)
 {
-    struct policy_state *state = decision->state;
+    struct store *store = decision->store;
 
-    if (state->guarded.offers_count >= LIMIT_POLICY_LEDGER_KEYS)
+    if (store->offers_count >= LIMIT_POLICY_LEDGER_KEYS)
         return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0, "%d ledger keys are known, the bound",
                          LIMIT_POLICY_LEDGER_KEYS);
     TRY(record_want(decision));
@@ -194,8 +192,8 @@ offers_add(struct decision *decision, const char *ledger, const struct policy_le
     offer->key_size = key->key_size;
     offer->record_next = decision->verdict->record->offers;
     decision->verdict->record->offers = offer;
-    DL_APPEND(state->guarded.offers, offer);
-    state->guarded.offers_count++;
+    DL_APPEND(store->offers, offer);
+    store->offers_count++;
     return STATUS_OK;
 }
 
@@ -205,11 +203,10 @@ offers_add(struct decision *decision, const char *ledger, const struct policy_le
  */
 static enum status
 subjects_of(struct decision *decision, const struct policy_receipt *receipt, struct texts *subjects)
-    REQUIRES(decision->state->guarded.lock)
 {
     const struct ledger_offer *offer, *key = NULL;
 
-    DL_FOREACH(decision->state->guarded.offers, offer)
+    DL_FOREACH(decision->store->offers, offer)
     {
         bool known = false;
         if (strcmp(offer->ledger, receipt->issuer) != 0 || strcmp(offer->kid, receipt->kid) != 0)
@@ -249,61 +246,54 @@ receipts_check(struct decision *decision)
 /* ---- records ---- */
 
 void
-fragments_record_commit(struct policy_record *record)
+fragments_record_undo(struct store *store, struct policy_record *record)
 {
-    (void)record; /* what was added stays where it is */
-}
-
-void
-fragments_record_undo(struct policy_record *record)
-{
-    struct policy_state *state = record->state;
     struct error ignored;
     bool removed = record->fragments != NULL;
 
     while (record->parameters) {
         struct fragment_parameter *parameter = record->parameters;
         record->parameters = parameter->record_next;
-        DL_DELETE(state->guarded.parameters, parameter);
+        DL_DELETE(store->parameters, parameter);
         parameter_free(parameter);
     }
     while (record->offers) {
         struct ledger_offer *offer = record->offers;
         record->offers = offer->record_next;
-        DL_DELETE(state->guarded.offers, offer);
-        state->guarded.offers_count--;
+        DL_DELETE(store->offers, offer);
+        store->offers_count--;
         offer_free(offer);
     }
     while (record->fragments) {
         struct loaded_fragment *fragment = record->fragments;
         record->fragments = fragment->record_next;
-        DL_DELETE(state->guarded.fragments, fragment);
-        state->guarded.fragments_count--;
+        DL_DELETE(store->fragments, fragment);
+        store->fragments_count--;
         fragment_free(fragment);
     }
-    if (removed && catalog_remake(state, &ignored) != STATUS_OK) {
+    if (removed && catalog_remake(store, &ignored) != STATUS_OK) {
         /* An undo cannot fail. Without memory for the other fragments' candidates there are fewer of them. */
-        catalog_unref(state->guarded.catalog);
-        state->guarded.catalog = catalog_ref(state->policy->catalog);
+        catalog_unref(store->catalog);
+        store->catalog = catalog_ref(store->policy->catalog);
     }
 }
 
 void
-fragments_free(struct policy_state *state)
+fragments_free(struct store *store)
 {
-    while (state->guarded.parameters) {
-        struct fragment_parameter *parameter = state->guarded.parameters;
-        DL_DELETE(state->guarded.parameters, parameter);
+    while (store->parameters) {
+        struct fragment_parameter *parameter = store->parameters;
+        DL_DELETE(store->parameters, parameter);
         parameter_free(parameter);
     }
-    while (state->guarded.offers) {
-        struct ledger_offer *offer = state->guarded.offers;
-        DL_DELETE(state->guarded.offers, offer);
+    while (store->offers) {
+        struct ledger_offer *offer = store->offers;
+        DL_DELETE(store->offers, offer);
         offer_free(offer);
     }
-    while (state->guarded.fragments) {
-        struct loaded_fragment *fragment = state->guarded.fragments;
-        DL_DELETE(state->guarded.fragments, fragment);
+    while (store->fragments) {
+        struct loaded_fragment *fragment = store->fragments;
+        DL_DELETE(store->fragments, fragment);
         fragment_free(fragment);
     }
 }

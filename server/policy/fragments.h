@@ -1,7 +1,7 @@
 /*
  * Loaded fragments and accepted trust lists: their part of the state (spec/policy.md section 6).
  *
- * Threads: everything here is called with the state's lock held.
+ * Threads: everything here is called with the state's lock held, as all that works on a store.
  */
 #ifndef SERVER_POLICY_FRAGMENTS_H
 #define SERVER_POLICY_FRAGMENTS_H
@@ -35,22 +35,20 @@ struct ledger_offer {
     size_t key_size;
 };
 
-void fragments_record_commit(struct policy_record *record) REQUIRES(record->state->guarded.lock);
-void fragments_record_undo(struct policy_record *record) REQUIRES(record->state->guarded.lock);
-void fragments_free(struct policy_state *state) REQUIRES(state->guarded.lock);
+/* Takes out what the record added. (Committed, it stays where it is.) */
+void fragments_record_undo(struct store *store, struct policy_record *record);
+void fragments_free(struct store *store);
 
 /* Adds a fragment's part, which is taken on success, and makes the new catalog. */
 MUST_CHECK enum status fragments_add(struct decision *decision, struct fragment_part *part,
-                                     const struct list *own_fragments)
-    REQUIRES(decision->state->guarded.lock);
+                                     const struct list *own_fragments);
 
 /* Adds one offer of the trust list in hand. */
 MUST_CHECK enum status offers_add(struct decision *decision, const char *ledger,
-                                  const struct policy_ledger_key *key, const char *subject)
-    REQUIRES(decision->state->guarded.lock);
+                                  const struct policy_ledger_key *key, const char *subject);
 
 /* Fills in decision->receipts: the request's receipts whose key some accepted list offered. */
-MUST_CHECK enum status receipts_check(struct decision *decision) REQUIRES(decision->state->guarded.lock);
+MUST_CHECK enum status receipts_check(struct decision *decision);
 
 /* Checks the fragment's first line (spec 6.2); sets policy_error when it is wrong. */
 MUST_CHECK enum status fragment_check_namespace(struct decision *decision);

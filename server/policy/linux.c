@@ -456,7 +456,7 @@ source_ok(struct decision *decision, const struct value *rule, const struct poli
         *ok = pattern_matches_once(view_of(pattern), view_of(mount->source), decision->strict);
     }
     if (!*ok && starts_with(source, "plan9://")) {
-        const struct cell_value *share = state_find(decision->state, SPACE_PLAN9, mount->source);
+        const struct cell_value *share = state_find(decision->store, SPACE_PLAN9, mount->source);
         *ok = share && share->is_present && strcmp(share->text, decision->request->process.container_id) == 0;
     }
     return STATUS_OK;

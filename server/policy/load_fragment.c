@@ -152,9 +152,9 @@ receipts_met(const struct decision *decision, const struct value *entry)
 
 /* Phase 1: some entry names the fragment, its minimum allows the header's version, its receipts are there. */
 static bool
-phase_one(const struct decision *decision) REQUIRES(decision->state->guarded.lock)
+phase_one(const struct decision *decision)
 {
-    const struct list *entries = &decision->state->guarded.catalog->fragments;
+    const struct list *entries = &decision->store->catalog->fragments;
     char digits[24];
     struct value header = header_value(decision, digits, sizeof(digits));
 
@@ -344,19 +344,18 @@ instantiate(struct decision *decision, struct fragment_part *part, const struct 
 /* PARAMS: what loaded fragments gave for this one, then what the policy's entries give. */
 static enum status
 parameters_of(struct decision *decision, const struct value ***ret, size_t *count)
-    REQUIRES(decision->state->guarded.lock)
 {
     const struct list *own = &decision->policy->lists.fragments;
     const struct fragment_parameter *given;
     size_t room = own->count + 1;
 
-    for (given = decision->state->guarded.parameters; given; given = given->next)
+    for (given = decision->store->parameters; given; given = given->next)
         room++;
     *ret = ARENA_NEW(decision->arena, const struct value *, room);
     *count = 0;
     if (!*ret)
         return decision_full(decision);
-    for (given = decision->state->guarded.parameters; given; given = given->next)
+    for (given = decision->store->parameters; given; given = given->next)
         if (strcmp(given->issuer, input_of(decision)->issuer) == 0 &&
             strcmp(given->feed, input_of(decision)->feed) == 0)
             (*ret)[(*count)++] = given->value;
@@ -427,9 +426,8 @@ keep_included(struct contribution *lists, unsigned mask)
 /* What the entries that fit include; 0 matched: none fits. */
 static size_t
 matching_includes(struct decision *decision, const struct module *module, unsigned *mask)
-    REQUIRES(decision->state->guarded.lock)
 {
-    const struct list *entries = &decision->state->guarded.catalog->fragments;
+    const struct list *entries = &decision->store->catalog->fragments;
     size_t matched = 0;
 
     for (size_t i = 0; i < entries->count; i++) {
@@ -450,7 +448,6 @@ matching_includes(struct decision *decision, const struct module *module, unsign
 /* One round: the fragment under one parameter object. */
 static enum status
 load_round(struct decision *decision, const struct value *parameters, size_t rounds, bool *allowed)
-    REQUIRES(decision->state->guarded.lock)
 {
     CLEANUP(module_freep)
     struct module *module = NULL;
@@ -577,7 +574,7 @@ fragment_version_errors(struct decision *decision, struct texts *errors)
 enum status
 errors_load_fragment(struct decision *decision, struct texts *errors)
 {
-    const struct list *entries = &decision->state->guarded.catalog->fragments;
+    const struct list *entries = &decision->store->catalog->fragments;
     bool issuer = false, feed = false;
 
     for (size_t i = 0; i < entries->count; i++) {

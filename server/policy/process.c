@@ -25,9 +25,9 @@ input_of(const struct decision *decision)
 }
 
 static const struct cell_value *
-container_of(const struct decision *decision) REQUIRES(decision->state->guarded.lock)
+container_of(const struct decision *decision)
 {
-    return state_container(decision->state, input_of(decision)->container_id);
+    return state_container(decision->store, input_of(decision)->container_id);
 }
 
 static bool
@@ -139,9 +139,8 @@ select_exec(struct decision *decision, const struct cell_value *container, struc
 
 static enum status
 select_external(struct decision *decision, struct selection *selection)
-    REQUIRES(decision->state->guarded.lock)
 {
-    const struct catalog *catalog = decision->state->guarded.catalog;
+    const struct catalog *catalog = decision->store->catalog;
 
     TRY(selection_init(decision, catalog->processes, catalog->processes_count, selection));
     for (size_t i = 0; i < catalog->processes_count; i++) {
@@ -584,7 +583,7 @@ errors_exec_in_container(struct decision *decision, struct texts *errors)
 enum status
 errors_exec_external(struct decision *decision, struct texts *errors)
 {
-    const struct catalog *catalog = decision->state->guarded.catalog;
+    const struct catalog *catalog = decision->store->catalog;
     struct crowd crowd = {catalog->processes, NULL, catalog->processes_count, catalog->processes_env};
     struct selection selection;
     const struct value *stdio;

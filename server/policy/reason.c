@@ -84,19 +84,19 @@ write_error_objects(const struct denial *denial, struct writer *writer)
 {
     const struct decision *decision = denial->decision;
     const struct policy_request *request = decision->request;
-    const struct catalog *catalog = decision->state->guarded.catalog;
+    const struct catalog *catalog = decision->store->catalog;
     const struct cell_value *container;
 
     switch (request->point) {
     case POLICY_CREATE_CONTAINER:
-        container = state_container(decision->state, request->process.container_id);
+        container = state_container(decision->store, request->process.container_id);
         if (container->is_present)
             write_matches(writer, container, false);
         else
             write_word(writer, "null");
         break;
     case POLICY_EXEC_IN_CONTAINER:
-        container = state_container(decision->state, request->process.container_id);
+        container = state_container(decision->store, request->process.container_id);
         write_matches(writer, container, true);
         break;
     case POLICY_EXEC_EXTERNAL:
@@ -115,7 +115,7 @@ static void
 write_reference(const struct denial *denial, const struct value *reference, bool objects,
                 struct writer *writer)
 {
-    const struct catalog *catalog = denial->decision->state->guarded.catalog;
+    const struct catalog *catalog = denial->decision->store->catalog;
 
     if (is_reference(reference, "reason")) {
         write_open(writer, '{');
@@ -189,7 +189,7 @@ usable_reason(const struct decision *decision)
     if (is_reference(reason, "reason"))
         return reason;
     if (!value_is(reason, VALUE_OBJECT) || reason->count == 0 ||
-        is_undefined(decision->state->guarded.catalog, reason))
+        is_undefined(decision->store->catalog, reason))
         return NULL;
     return reason;
 }

@@ -189,38 +189,37 @@ cell_is_empty(const struct cell *cell)
 /* ---- the maps ---- */
 
 static struct cell *
-cell_find(const struct policy_state *state, enum space space, const char *key) REQUIRES(state->guarded.lock)
+cell_find(const struct store *store, enum space space, const char *key)
 {
     struct cell *cell;
-    HASH_FIND_STR(state->guarded.cells[space], key, cell);
+    HASH_FIND_STR(store->cells[space], key, cell);
     return cell;
 }
 
 const struct cell_value *
-state_find(const struct policy_state *state, enum space space, const char *key)
+state_find(const struct store *store, enum space space, const char *key)
 {
-    const struct cell *cell = cell_find(state, space, key);
+    const struct cell *cell = cell_find(store, space, key);
     return cell ? &cell->value : NULL;
 }
 
 const struct cell_value *
-state_container(const struct policy_state *state, const char *id)
+state_container(const struct store *store, const char *id)
 {
     static const struct cell_value empty = {0};
-    const struct cell_value *value = state_find(state, SPACE_CONTAINER, id);
+    const struct cell_value *value = state_find(store, SPACE_CONTAINER, id);
     return value ? value : &empty;
 }
 
 bool
-state_is_open(const struct policy_state *state, enum space space, const char *key)
+state_is_open(const struct store *store, enum space space, const char *key)
 {
-    const struct cell *cell = cell_find(state, space, key);
+    const struct cell *cell = cell_find(store, space, key);
     return cell && cell->operations;
 }
 
 static enum status
-cell_get(struct policy_state *state, enum space space, const char *key, struct cell **ret, struct error *err)
-    REQUIRES(state->guarded.lock)
+cell_get(struct store *store, enum space space, const char *key, struct cell **ret, struct error *err)
 {
     static const size_t bounds[] = {
         [SPACE_CONTAINER] = LIMIT_CONTAINER_IDS_EVER, [SPACE_SCRATCH] = LIMIT_POLICY_TARGETS,
@@ -228,10 +227,10 @@ cell_get(struct policy_state *state, enum space space, const char *key, struct c
         [SPACE_OVERLAY] = LIMIT_POLICY_TARGETS,       [SPACE_PLAN9] = LIMIT_POLICY_TARGETS};
     size_t length = strlen(key);
 
-    *ret = cell_find(state, space, key);
+    *ret = cell_find(store, space, key);
     if (*ret)
         return STATUS_OK;
-    if (HASH_COUNT(state->guarded.cells[space]) >= bounds[space])
+    if (HASH_COUNT(store->cells[space]) >= bounds[space])
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
                          "the policy's state holds %zu container ids or targets, its bound", bounds[space]);
     struct cell *cell = calloc(1, sizeof(*cell) + length + 1);
@@ -240,23 +239,23 @@ cell_get(struct policy_state *state, enum space space, const char *key, struct c
     cell->space = space;
     cell->key_length = length;
     memcpy(cell->key, key, length + 1);
-    HASH_ADD_KEYPTR(hh, state->guarded.cells[space], cell->key, cell->key_length, cell);
+    HASH_ADD_KEYPTR(hh, store->cells[space], cell->key, cell->key_length, cell);
     *ret = cell;
     return STATUS_OK;
 }
 
 static void
-cell_drop_if_empty(struct policy_state *state, struct cell *cell) REQUIRES(state->guarded.lock)
+cell_drop_if_empty(struct store *store, struct cell *cell)
 {
     if (!cell_is_empty(cell))
         return;
-    HASH_DEL(state->guarded.cells[cell->space], cell);
+    HASH_DEL(store->cells[cell->space], cell);
     cell_free(cell);
 }
 
 enum status
-record_add(struct policy_record *record, enum space space, const char *key, struct operation operation,
-           struct error *err)
+record_add(struct store *store, struct policy_record *record, enum space space, const char *key,
+           struct operation operation, struct error *err)
 {
     struct operation *added = malloc(sizeof(*added));
     struct cell *cell = NULL;
@@ -267,7 +266,7 @@ record_add(struct policy_record *record, enum space space, const char *key, stru
         return no_memory(err);
     }
     *added = operation;
-    enum status status = cell_get(record->state, space, key, &cell, err);
+    enum status status = cell_get(store, space, key, &cell, err);
     if (status != STATUS_OK) {
         operation_free(added);
         return status;
@@ -291,7 +290,7 @@ record_new(struct policy_state *state)
 }
 
 void
-record_commit(struct policy_record *record)
+record_commit(struct store *store, struct policy_record *record)
 {
     struct operation *operation = record->operations;
 
@@ -300,15 +299,14 @@ record_commit(struct policy_record *record)
         struct cell *cell = operation->cell;
         operation->is_committed = true;
         cell_settle(cell);
-        cell_drop_if_empty(record->state, cell);
+        cell_drop_if_empty(store, cell);
         operation = next;
     }
-    fragments_record_commit(record);
     free(record);
 }
 
 void
-record_undo(struct policy_record *record)
+record_undo(struct store *store, struct policy_record *record)
 {
     struct operation *operation = record->operations;
 
@@ -318,10 +316,10 @@ record_undo(struct policy_record *record)
         DL_DELETE(cell->operations, operation);
         operation_free(operation);
         cell_settle(cell); /* committed ones behind it may sink now */
-        cell_drop_if_empty(record->state, cell);
+        cell_drop_if_empty(store, cell);
         operation = next;
     }
-    fragments_record_undo(record);
+    fragments_record_undo(store, record);
     free(record);
 }
 
@@ -332,7 +330,7 @@ policy_record_commit(struct policy_record *record)
         return;
     struct policy_state *state = record->state;
     mutex_lock(&state->guarded.lock);
-    record_commit(record);
+    record_commit(&state->guarded.store, record);
     mutex_unlock(&state->guarded.lock);
 }
 
@@ -343,7 +341,7 @@ policy_record_undo(struct policy_record *record)
         return;
     struct policy_state *state = record->state;
     mutex_lock(&state->guarded.lock);
-    record_undo(record);
+    record_undo(&state->guarded.store, record);
     mutex_unlock(&state->guarded.lock);
 }
 
@@ -359,29 +357,36 @@ policy_state_new(struct policy *policy, enum policy_rules rules, struct policy_s
     state->rules = rules;
     mutex_init(&state->guarded.lock, RANK_POLICY);
     mutex_lock(&state->guarded.lock);
-    state->guarded.catalog = catalog_ref(policy->catalog);
+    state->guarded.store.policy = policy;
+    state->guarded.store.catalog = catalog_ref(policy->catalog);
     mutex_unlock(&state->guarded.lock);
     *ret = state;
     return STATUS_OK;
 }
 
-void
-policy_state_free(struct policy_state *state)
+static void
+store_done(struct store *store)
 {
     struct cell *cell, *next;
 
-    if (!state)
-        return;
-    mutex_lock(&state->guarded.lock);
     for (int space = 0; space < SPACES; space++) {
-        HASH_ITER(hh, state->guarded.cells[space], cell, next)
+        HASH_ITER(hh, store->cells[space], cell, next)
         {
-            HASH_DEL(state->guarded.cells[space], cell);
+            HASH_DEL(store->cells[space], cell);
             cell_free(cell);
         }
     }
-    fragments_free(state);
-    catalog_unref(state->guarded.catalog);
+    fragments_free(store);
+    catalog_unref(store->catalog);
+}
+
+void
+policy_state_free(struct policy_state *state)
+{
+    if (!state)
+        return;
+    mutex_lock(&state->guarded.lock);
+    store_done(&state->guarded.store);
     mutex_unlock(&state->guarded.lock);
     mutex_done(&state->guarded.lock);
     policy_unref(state->policy);

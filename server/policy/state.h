@@ -6,7 +6,8 @@
  * decisions; undoing an operation takes it out and computes the value again, committing lets it sink into the
  * base once nothing older is still open. So records end in any order and no snapshot is ever restored.
  *
- * Threads: everything here is called with the state's lock held, but for the two ends of a record.
+ * Threads: whoever has a `struct store` holds its state's lock; policy_decide() and the two ends of a record
+ * take it, everything below them works on the store.
  */
 #ifndef SERVER_POLICY_STATE_H
 #define SERVER_POLICY_STATE_H
@@ -78,11 +79,23 @@ struct loaded_fragment;
 struct ledger_key;
 
 struct policy_record {
-    struct policy_state *state;
+    struct policy_state *state;        /* whose lock guards the rest */
     struct operation *operations;      /* by record_next */
     struct loaded_fragment *fragments; /* by record_next */
     struct ledger_offer *offers;       /* by record_next */
     struct fragment_parameter *parameters;
+};
+
+/* What the lock guards. */
+struct store {
+    const struct policy *policy;
+    struct cell *cells[SPACES];
+    struct catalog *catalog;           /* of the policy and the fragments loaded now */
+    struct loaded_fragment *fragments; /* in the order of spec 4.3 */
+    size_t fragments_count;
+    struct fragment_parameter *parameters; /* in order of insertion */
+    struct ledger_offer *offers;           /* in order of acceptance */
+    size_t offers_count;
 };
 
 struct policy_state {
@@ -91,23 +104,15 @@ struct policy_state {
 
     struct {
         struct mutex lock;
-        struct cell *cells[SPACES] GUARDED;
-        struct catalog *catalog GUARDED;           /* of the policy and the fragments loaded now */
-        struct loaded_fragment *fragments GUARDED; /* in the order of spec 4.3 */
-        size_t fragments_count GUARDED;
-        struct fragment_parameter *parameters GUARDED; /* in order of insertion */
-        struct ledger_offer *offers GUARDED;           /* in order of acceptance */
-        size_t offers_count GUARDED;
+        struct store store GUARDED;
     } guarded;
 };
 
 /* The cell's value; NULL when there is no cell, which is the empty value. */
-const struct cell_value *state_find(const struct policy_state *state, enum space space, const char *key)
-    REQUIRES(state->guarded.lock);
+const struct cell_value *state_find(const struct store *store, enum space space, const char *key);
 
 /* The candidates mounted for a container id; NULL: none were ("undefined"). An empty set is possible. */
-const struct cell_value *state_container(const struct policy_state *state, const char *id)
-    REQUIRES(state->guarded.lock);
+const struct cell_value *state_container(const struct store *store, const char *id);
 
 /* A set of `count` candidates of `catalog`; NULL: no memory. */
 struct matches *matches_new(struct catalog *catalog, const uint32_t *items, size_t count);
@@ -121,18 +126,17 @@ void matches_unref(struct matches *matches); /* NULL is fine */
  * A caller may act on STATUS_RESOURCE_EXHAUSTED: no memory, or the map has reached its bound; the record then
  * holds what it held before.
  */
-MUST_CHECK enum status record_add(struct policy_record *record, enum space space, const char *key,
-                                  struct operation operation, struct error *err);
+MUST_CHECK enum status record_add(struct store *store, struct policy_record *record, enum space space,
+                                  const char *key, struct operation operation, struct error *err);
 
 /* An empty record; NULL: no memory. */
 struct policy_record *record_new(struct policy_state *state);
 
-/* With the lock held: what policy_record_commit() and policy_record_undo() do. */
-void record_commit(struct policy_record *record) REQUIRES(record->state->guarded.lock);
-void record_undo(struct policy_record *record) REQUIRES(record->state->guarded.lock);
+/* What policy_record_commit() and policy_record_undo() do. */
+void record_commit(struct store *store, struct policy_record *record);
+void record_undo(struct store *store, struct policy_record *record);
 
 /* Whether an operation of this key is neither committed nor undone. */
-bool state_is_open(const struct policy_state *state, enum space space, const char *key)
-    REQUIRES(state->guarded.lock);
+bool state_is_open(const struct store *store, enum space space, const char *key);
 
 #endif

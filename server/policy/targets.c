@@ -15,9 +15,9 @@ input_of(const struct decision *decision)
 }
 
 static bool
-is_there(const struct decision *decision, enum space space) REQUIRES(decision->state->guarded.lock)
+is_there(const struct decision *decision, enum space space)
 {
-    const struct cell_value *value = state_find(decision->state, space, input_of(decision)->target);
+    const struct cell_value *value = state_find(decision->store, space, input_of(decision)->target);
     return value && value->is_present;
 }
 
@@ -92,7 +92,7 @@ device_is_there(const struct decision *decision)
 static bool
 hash_is_known(const struct decision *decision)
 {
-    const struct list *containers = &decision->state->guarded.catalog->raw_containers;
+    const struct list *containers = &decision->store->catalog->raw_containers;
     const char *hash = input_of(decision)->device_hash;
 
     for (size_t i = 0; i < containers->count; i++) {
@@ -213,7 +213,7 @@ static enum status
 overlay_candidates(struct decision *decision, uint32_t **ret, size_t *count)
 {
     const struct policy_strings *paths = &input_of(decision)->layer_paths;
-    const struct catalog *catalog = decision->state->guarded.catalog;
+    const struct catalog *catalog = decision->store->catalog;
     struct view *hashes = ARENA_NEW(decision->arena, struct view, paths->count ? paths->count : 1);
 
     *count = 0;
@@ -221,7 +221,7 @@ overlay_candidates(struct decision *decision, uint32_t **ret, size_t *count)
     if (!hashes)
         return decision_full(decision);
     for (size_t i = 0; i < paths->count; i++) {
-        const struct cell_value *device = state_find(decision->state, SPACE_DEVICE, paths->items[i]);
+        const struct cell_value *device = state_find(decision->store, SPACE_DEVICE, paths->items[i]);
         if (!device || !device->is_present)
             return STATUS_OK;
         hashes[i] = view_of(device->text);
@@ -240,7 +240,7 @@ overlay_candidates(struct decision *decision, uint32_t **ret, size_t *count)
 static bool
 overlay_is_new(const struct decision *decision)
 {
-    return !state_container(decision->state, input_of(decision)->container_id)->is_present;
+    return !state_container(decision->store, input_of(decision)->container_id)->is_present;
 }
 
 enum status
@@ -254,7 +254,7 @@ decide_mount_overlay(struct decision *decision, bool *allowed)
     TRY(overlay_candidates(decision, &items, &count));
     if (count == 0)
         return STATUS_OK;
-    struct matches *matches = matches_new(decision->state->guarded.catalog, items, count);
+    struct matches *matches = matches_new(decision->store->catalog, items, count);
     if (!matches)
         return decision_full(decision);
     TRY(decision_add(decision, SPACE_CONTAINER, input_of(decision)->container_id,
@@ -307,7 +307,7 @@ plan9_container(struct decision *decision)
     if (digits == 0 || end[strlen(middle) + digits] != '\0')
         return NULL;
     char *copy = arena_strndup(decision->arena, id, (size_t)(end - id));
-    return copy && state_container(decision->state, copy)->is_present ? copy : NULL;
+    return copy && state_container(decision->store, copy)->is_present ? copy : NULL;
 }
 
 enum status

@@ -35,9 +35,9 @@ ledger_in(const struct value *names, const char *ledger, bool star)
 }
 
 static bool
-ledger_allowed(const struct decision *decision, const char *ledger) REQUIRES(decision->state->guarded.lock)
+ledger_allowed(const struct decision *decision, const char *ledger)
 {
-    const struct list *entries = &decision->state->guarded.catalog->trust_lists;
+    const struct list *entries = &decision->store->catalog->trust_lists;
     for (size_t i = 0; i < entries->count; i++)
         if (names_list(decision, entries->items[i]) &&
             ledger_in(value_member(entries->items[i], "allowed_ledgers"), ledger, true))
@@ -48,7 +48,6 @@ ledger_allowed(const struct decision *decision, const char *ledger) REQUIRES(dec
 /* Takes the ledger's keys into the state and its name into the verdict. */
 static enum status
 accept_ledger(struct decision *decision, const struct policy_ledger *ledger, struct texts *accepted)
-    REQUIRES(decision->state->guarded.lock)
 {
     for (size_t i = 0; i < ledger->keys_count; i++)
         TRY(offers_add(decision, ledger->name, &ledger->keys[i], input_of(decision)->subject));
@@ -95,7 +94,7 @@ decide_load_trust_list_constant(struct decision *decision, const struct value *l
 enum status
 errors_load_trust_list(struct decision *decision, struct texts *errors)
 {
-    const struct list *entries = &decision->state->guarded.catalog->trust_lists;
+    const struct list *entries = &decision->store->catalog->trust_lists;
     bool named = false, any = false;
 
     for (size_t i = 0; i < entries->count; i++)
