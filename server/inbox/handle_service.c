@@ -1,0 +1,47 @@
+/* Negotiate, Ping, Health, WatchEvents. */
+#include "server/inbox/handlers.h"
+#include "server/rpc/event_log.h"
+#include "server/rpc/server.h"
+
+void
+handle_negotiate(struct request *req)
+{
+    const struct inbox *inbox = inbox_of(req);
+    /* Without a sidecar in between, the host makes the directories of its mounts itself, by a program in the
+     * guest. */
+    struct rpc_capabilities capabilities = {
+        .creates_sandbox_mounts = false,
+        .needs_policy = false,
+        .sandbox_root = inbox->options.standalone ? inbox->options.sandbox_root : NULL,
+    };
+    rpc_server_negotiate(req, &capabilities);
+}
+
+void
+handle_ping(struct request *req)
+{
+    rpc_server_ping(req);
+}
+
+void
+handle_health(struct request *req)
+{
+    struct inbox *inbox = inbox_of(req);
+    Gcs__V1__HealthResponse body;
+    gcs__v1__health_response__init(&body);
+    Gcs__V1__Response response = request_response(req);
+    char version[] = GCS_VERSION;
+    body.ready = true;
+    body.inbox_connected = true;
+    body.containers = (uint32_t)container_count(inbox);
+    body.version = version;
+    response.body_case = GCS__V1__RESPONSE__BODY_HEALTH;
+    response.health = &body;
+    request_reply(req, &response);
+}
+
+void
+handle_watch_events(struct request *req)
+{
+    event_log_serve(inbox_of(req)->events, req);
+}

@@ -1,0 +1,130 @@
+/*
+ * gcs-inbox: the inner agent. Opens the inbox, serves the sidecar until SIGTERM or SIGINT, and leaves nothing
+ * behind.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/inbox/inbox.h"
+#include "server/inbox/methods.h"
+#include "server/inbox/options.h"
+#include "server/rpc/server.h"
+
+/* How long the containers' end may take once requests are done. */
+enum { STOP_TIME_MS = 30000 };
+
+/* Descriptors 0, 1, 2 are open in all that follows, so no pipe is ever mistaken for a standard stream. */
+static void
+standard_streams_open(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        close(fd);
+}
+
+/* Three pipes a process, a thousand processes a container: the usual soft limit is far too low. */
+static void
+descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        LOG_WARNING("cannot raise the limit of open files");
+}
+
+static void
+signals_block(sigset_t *ret_ending)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(ret_ending);
+    sigaddset(ret_ending, SIGTERM);
+    sigaddset(ret_ending, SIGINT);
+    pthread_sigmask(SIG_BLOCK, ret_ending, NULL);
+}
+
+/* From now on a second signal ends the program at once. */
+static void
+signals_release(const sigset_t *ending)
+{
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, ending, NULL);
+}
+
+static enum status
+listen_all(struct rpc_server *server, const struct options *options, struct error *err)
+{
+    for (size_t i = 0; i < options->listen_count; i++)
+        TRY(rpc_server_listen(server, options->listen[i], err));
+    return STATUS_OK;
+}
+
+static enum status
+serve(struct inbox *inbox, const struct options *options, const sigset_t *ending, struct error *err)
+{
+    struct rpc_server_config config = {
+        .methods = &inbox_methods,
+        .pool = inbox->pool,
+        .timers = inbox->timers,
+        .module_name = "gcs-inbox",
+        .accepts_approval = !inbox->options.standalone,
+        .app = inbox,
+    };
+    struct rpc_server *server = NULL;
+    TRY(rpc_server_start(&config, &server, err));
+    enum status status = listen_all(server, options, err);
+    if (status == STATUS_OK) {
+        int number;
+        LOG_INFO("ready", LOG_TEXT("runtime", options->runtime_name), LOG_TEXT("listen", options->listen[0]));
+        sigwait(ending, &number);
+        LOG_INFO("ending", LOG_NUMBER("signal", number));
+        signals_release(ending);
+        if (!rpc_server_drain(server, clock_now_ns() + options->drain_ms * NS_PER_MS))
+            LOG_WARNING("requests are still under way");
+    }
+    inbox_stop(inbox, clock_now_ns() + STOP_TIME_MS * NS_PER_MS);
+    rpc_server_stop(server);
+    return status;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct options options; /* too large for a stack; nobody but main() knows of it */
+    struct error err;
+    sigset_t ending;
+    standard_streams_open();
+    umask(0); /* modes go to mkdirat() and open() as they are; see server/mounts/sandbox_root.h */
+    log_set_program("gcs-inbox");
+    options_parse(argc, argv, &options);
+    log_set_level(options.log_level);
+    signals_block(&ending);
+    descriptors_raise();
+
+    struct inbox *inbox = NULL;
+    enum status status = options_complete(&options, &err);
+    if (status == STATUS_OK)
+        status = inbox_open(&options.inbox, &inbox, &err);
+    if (status == STATUS_OK)
+        status = serve(inbox, &options, &ending, &err);
+    inbox_close(inbox);
+    if (status != STATUS_OK) {
+        LOG_ERROR("cannot serve", LOG_TEXT("error", err.text));
+        return EXIT_FAILURE;
+    }
+    LOG_INFO("ended");
+    return EXIT_SUCCESS;
+}
