@@ -363,7 +363,7 @@ static void
 a_denial_is_decoded_into_its_reasons(void **state)
 {
     struct fixture *fix = *state;
-    char message[4096];
+    char message[8192];
     const char *json =
         "{\"decision\":\"deny\",\"input\":{\"argList\":[\"mkdir\"],\"rule\":\"exec_in_container\"},"
         "\"reason\":{\"candidate_containers\":[],\"errors\":[\"invalid command\",\"no "
@@ -388,7 +388,7 @@ static void
 a_shortened_denial_tells_what_was_left_out(void **state)
 {
     struct fixture *fix = *state;
-    char message[4096];
+    char message[8192];
     wrap(message, sizeof message, "",
          "{\"decision\":\"deny\",\"reason\":{\"errors\":[\"a\"]},\"truncated\":[\"reason.error_objects\","
          "\"input\"]}");
@@ -408,7 +408,7 @@ static void
 a_policy_error_and_a_plain_reason_are_both_told(void **state)
 {
     struct fixture *fix = *state;
-    char message[4096];
+    char message[8192];
     wrap(message, sizeof message, "x: ",
          "{\"decision\":\"deny\",\"policyError\":\"rule not found\",\"reason\":\"Security policy is not "
          "valid.\"}");
