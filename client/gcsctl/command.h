@@ -56,9 +56,8 @@ struct command {
     const char *details;     /* paragraphs for --help, or NULL */
     const struct argp_option *options;
     size_t least, most; /* positional arguments */
-    bool takes_argv; /* what follows the first one (with --guest: all) is an argument vector, options and all
-                      */
-    bool runs_process; /* standard output is the process's, and signals are the process's */
+    bool takes_argv;    /* an argument vector ends the command line, after the id or with --guest at once */
+    bool runs_process;  /* standard output is the process's, and signals are the process's */
     int (*run)(struct tool *tool, const struct arguments *arguments); /* connected; returns an exit status */
 };
 

@@ -78,30 +78,19 @@ static const struct argp_option common_options[] = {
 };
 const struct argp common_argp = {.options = common_options, .parser = parse_common};
 
-/* Takes all that is left as an argument vector, less one "--" before it. */
-static void
-take_argv(struct parsing *parsing, struct argp_state *state, int from)
-{
-    if (from < state->argc && strcmp(state->argv[from], "--") == 0)
-        from++;
-    for (int i = from; i < state->argc; i++)
-        list_add(&parsing->items, state->argv[i]);
-    state->next = state->argc;
-}
-
+/*
+ * For a command that takes an argument vector the first argument is the container's id, unless --guest says
+ * that there is none; options may follow it. The next one begins the vector, and from there on nothing is an
+ * option.
+ */
 static void
 parse_positional(struct parsing *parsing, char *text, struct argp_state *state)
 {
-    if (!parsing->command->takes_argv) {
-        list_add(&parsing->items, text);
-        return;
-    }
-    if (parsing->arguments->guest) {
-        take_argv(parsing, state, state->next - 1);
-        return;
-    }
     list_add(&parsing->items, text);
-    take_argv(parsing, state, state->next);
+    if (!parsing->command->takes_argv || (!parsing->arguments->guest && parsing->items.count == 1))
+        return;
+    while (state->next < state->argc)
+        list_add(&parsing->items, state->argv[state->next++]);
 }
 
 static void
@@ -178,6 +167,8 @@ parse_option(int key, char *text, struct argp_state *state)
         arguments->input = true;
         return 0;
     case OPTION_GUEST:
+        if (parsing->items.count > 0)
+            argp_error(state, "--guest takes no container id");
         arguments->guest = true;
         return 0;
     case OPTION_DETACH:

@@ -491,7 +491,7 @@ an_exec_passes_its_streams_and_exits_as_the_process_did(void **state)
 {
     struct fixture *fixture = *state;
     const struct guest_behaviour behaviour = {.exit_code = 4, .output = "listing\n"};
-    const char *const words[] = {"exec", "--config", SEED, ID, "--", "ls", "-l", "a b", NULL};
+    const char *const words[] = {"exec", ID, "--config", SEED, "--", "ls", "-l", "a b", NULL};
     guest_is(fixture, &behaviour);
 
     begin(fixture, words);

@@ -314,7 +314,7 @@ parse(const char *const *words, int count, struct tool *tool)
 }
 
 static void
-an_exec_takes_everything_after_the_id_as_argument_vector(void **state)
+an_exec_takes_options_up_to_its_argument_vector_and_none_in_it(void **state)
 {
     (void)state;
     static const struct {
@@ -324,6 +324,7 @@ an_exec_takes_everything_after_the_id_as_argument_vector(void **state)
         const char *items[5];
         size_t items_count;
     } rows[] = {
+        {{"exec", "ID", "-t", "--json", "--", "ls", "-t"}, 7, false, true, true, {"ID", "ls", "-t"}, 3},
         {{"exec", "ID", "--", "ls", "-l"}, 5, false, false, false, {"ID", "ls", "-l"}, 3},
         {{"exec", "-t", "ID", "ls", "--json"}, 5, false, true, false, {"ID", "ls", "--json"}, 3},
         {{"exec", "--json", "ID", "--", "--", "x"}, 6, false, false, true, {"ID", "--", "x"}, 3},
@@ -458,7 +459,7 @@ main(void)
         TEST(the_default_url_is_where_the_sidecar_listens),
         TEST(only_the_last_component_of_a_layer_is_sent),
         TEST(every_command_is_found_by_its_words_and_by_nothing_else),
-        TEST(an_exec_takes_everything_after_the_id_as_argument_vector),
+        TEST(an_exec_takes_options_up_to_its_argument_vector_and_none_in_it),
         TEST(options_of_run_reach_their_fields),
         TEST(a_denial_is_said_in_plain_words),
         TEST(a_denial_without_reasons_says_so_and_control_characters_do_not_reach_the_terminal),
