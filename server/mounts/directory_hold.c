@@ -30,15 +30,6 @@ nodes_freep(struct directory_node **nodes)
     free(*nodes);
 }
 
-/* The node that stands for the first `depth` components of `source` in this plan, or NULL. */
-static struct directory_node *
-node_find(struct directory_table *table, struct directory_node *nodes, const struct sandbox_path *source,
-          unsigned depth) REQUIRES(table->lock)
-{
-    const struct directory *directory = directory_table_find(table, source, depth);
-    return directory && directory->visit == table->visits ? &nodes[directory->visitor] : NULL;
-}
-
 /*
  * Adds what is missing of `source` to the tree in `nodes`, whose entry i + 1 stands for the hold's entry i,
  * and holds it. The tree is built within one critical section, so the table itself can tell which of its
@@ -48,16 +39,25 @@ static enum status
 source_add(struct directory_table *table, struct directory_hold *hold, struct directory_node *nodes,
            const struct sandbox_path *source, struct error *err) REQUIRES(table->lock)
 {
+    struct directory *found[LIMIT_MOUNT_DEPTH];
+    unsigned hash[LIMIT_MOUNT_DEPTH];
+    struct directory_node *node = &nodes[0];
     unsigned depth = source->depth;
-    struct directory_node *node = NULL;
-    while (depth > 0 && !(node = node_find(table, nodes, source, depth)))
-        depth--;
-    if (!node)
-        node = &nodes[0];
+    for (; depth > 0; depth--) {
+        struct directory *directory = directory_table_find(table, source, depth, &hash[depth - 1]);
+        if (directory && directory->visit == table->visits) {
+            node = &nodes[directory->visitor];
+            break;
+        }
+        found[depth - 1] = directory;
+    }
     for (; depth < source->depth; depth++) {
-        struct directory *directory = directory_table_hold(table, source, depth + 1);
+        struct directory *directory = found[depth];
+        if (!directory)
+            directory = directory_table_add(table, source, depth + 1, hash[depth]);
         if (!directory)
             return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to hold '%s'", source->text);
+        directory->holds++;
         hold->entries[hold->count++] = (struct hold_entry){.directory = directory};
         directory->visit = table->visits;
         directory->visitor = hold->count;

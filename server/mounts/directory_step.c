@@ -75,7 +75,8 @@ directory_step_open(const struct directory_step *step, bool *made, int *fd, stru
 {
     for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
         TRY(make(step, made, err));
-        int result = sandbox_open(step->parent_fd, step->name, O_PATH | O_DIRECTORY, step->walk->submounts);
+        int result =
+            sandbox_open_name(step->parent_fd, step->name, O_PATH | O_DIRECTORY, step->walk->submounts);
         if (result >= 0) {
             *fd = result;
             return STATUS_OK;

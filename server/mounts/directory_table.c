@@ -33,7 +33,8 @@ is_unsettled(struct directory_table *table, const struct sandbox_path *sources, 
 {
     for (size_t i = 0; i < count; i++) {
         for (unsigned depth = 1; depth <= sources[i].depth; depth++) {
-            const struct directory *directory = directory_table_find(table, &sources[i], depth);
+            unsigned hash;
+            const struct directory *directory = directory_table_find(table, &sources[i], depth, &hash);
             if (directory && directory->removing)
                 return true;
         }
@@ -50,35 +51,35 @@ directory_table_settle(struct directory_table *table, const struct sandbox_path 
 }
 
 struct directory *
-directory_table_find(struct directory_table *table, const struct sandbox_path *source, unsigned depth)
+directory_table_find(struct directory_table *table, const struct sandbox_path *source, unsigned depth,
+                     unsigned *hash)
 {
+    const unsigned length = source->end[depth - 1];
     struct directory *found;
-    HASH_FIND(hh, table->directories, source->relative, source->end[depth - 1], found);
+    HASH_VALUE(source->relative, length, *hash);
+    HASH_FIND_BYHASHVALUE(hh, table->directories, source->relative, length, *hash, found);
     return found;
 }
 
 struct directory *
-directory_table_hold(struct directory_table *table, const struct sandbox_path *source, unsigned depth)
+directory_table_add(struct directory_table *table, const struct sandbox_path *source, unsigned depth,
+                    unsigned hash)
 {
     const size_t length = source->end[depth - 1];
-    struct directory *directory = directory_table_find(table, source, depth);
-    if (!directory) {
-        directory = malloc(sizeof *directory + length + 1);
-        if (!directory)
-            return NULL;
-        *directory = (struct directory){
-            .length = (uint16_t)length,
-            .name = (uint16_t)(depth > 1 ? source->end[depth - 2] + 1 : 0),
-        };
-        memcpy(directory->path, source->relative, length);
-        directory->path[length] = '\0';
-        HASH_ADD_KEYPTR(hh, table->directories, directory->path, length, directory);
-        if (directory->lost) {
-            free(directory);
-            return NULL;
-        }
+    struct directory *directory = malloc(sizeof *directory + length + 1);
+    if (!directory)
+        return NULL;
+    *directory = (struct directory){
+        .length = (uint16_t)length,
+        .name = (uint16_t)(depth > 1 ? source->end[depth - 2] + 1 : 0),
+    };
+    memcpy(directory->path, source->relative, length);
+    directory->path[length] = '\0';
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, table->directories, directory->path, length, hash, directory);
+    if (directory->lost) {
+        free(directory);
+        return NULL;
     }
-    directory->holds++;
     return directory;
 }
 

@@ -54,13 +54,17 @@ void directory_table_done(struct directory_table *table);
 void directory_table_settle(struct directory_table *table, const struct sandbox_path *sources, size_t count)
     REQUIRES(table->lock);
 
-/* The entry of the first `depth` components of `source`, or NULL when nobody holds it. */
+/*
+ * The entry of the first `depth` components of `source`, or NULL when nobody holds it.
+ *
+ * hash  out: of these components, for directory_table_add()
+ */
 struct directory *directory_table_find(struct directory_table *table, const struct sandbox_path *source,
-                                       unsigned depth) REQUIRES(table->lock);
+                                       unsigned depth, unsigned *hash) REQUIRES(table->lock);
 
-/* As directory_table_find(), and holds it once more; makes the entry if need be. NULL: out of memory. */
-struct directory *directory_table_hold(struct directory_table *table, const struct sandbox_path *source,
-                                       unsigned depth) REQUIRES(table->lock);
+/* Adds an entry that directory_table_find() has not found, held by nobody yet. NULL: out of memory. */
+struct directory *directory_table_add(struct directory_table *table, const struct sandbox_path *source,
+                                      unsigned depth, unsigned hash) REQUIRES(table->lock);
 
 /* Takes the entry out and frees it. Wakes those who wait for it if it was being removed. */
 void directory_table_forget(struct directory_table *table, struct directory *directory) REQUIRES(table->lock);

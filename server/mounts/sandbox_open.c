@@ -11,15 +11,10 @@
  * time gets through within a few attempts; an endless one must not hold a worker. */
 #define ATTEMPTS_MAX 64
 
-int
-sandbox_open(int dir_fd, const char *path, int flags, bool submounts)
+static int
+open_resolved(int dir_fd, const char *path, int flags, uint64_t resolve)
 {
-    struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-    };
-    if (!submounts)
-        how.resolve |= RESOLVE_NO_XDEV;
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW), .resolve = resolve};
     for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
         /* glibc 2.36 has no wrapper. */
         long fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof how);
@@ -29,6 +24,21 @@ sandbox_open(int dir_fd, const char *path, int flags, bool submounts)
             return -errno;
     }
     return -EAGAIN;
+}
+
+int
+sandbox_open(int dir_fd, const char *path, int flags, bool submounts)
+{
+    return open_resolved(dir_fd, path, flags,
+                         RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+                             (submounts ? 0 : RESOLVE_NO_XDEV));
+}
+
+int
+sandbox_open_name(int dir_fd, const char *name, int flags, bool submounts)
+{
+    return open_resolved(dir_fd, name, flags,
+                         RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | (submounts ? 0 : RESOLVE_NO_XDEV));
 }
 
 int

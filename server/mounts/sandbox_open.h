@@ -35,6 +35,13 @@ enum sandbox_kind {
  */
 int sandbox_open(int dir_fd, const char *path, int flags, bool submounts);
 
+/*
+ * As sandbox_open() for `name`, which is one component and neither "." nor "..". Costs less: a single name
+ * can lead out of its directory only through a link or a mount point, so RESOLVE_BENEATH, which takes a lock
+ * that is global to the system, has nothing to add.
+ */
+int sandbox_open_name(int dir_fd, const char *name, int flags, bool submounts);
+
 /* Says in `*kind` what `name` in `dir_fd` is; returns 0 or a negative errno. */
 int sandbox_look(int dir_fd, const char *name, const struct sandbox_walk *walk, enum sandbox_kind *kind);
 

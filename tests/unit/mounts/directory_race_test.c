@@ -206,8 +206,8 @@ plant_link(void *arg)
     struct crew *crew = arg;
     int root = open(crew->fixture->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     while (!atomic_load(&crew->stop)) {
-        symlinkat("../outside", root, "n");
-        unlinkat(root, "n", 0);
+        if (symlinkat("../outside", root, "n") == 0)
+            unlinkat(root, "n", 0);
     }
     close(root);
     return NULL;
