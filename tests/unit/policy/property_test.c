@@ -1,0 +1,352 @@
+/*
+ * Per step and from equal state, strict never allows what the reference denies, and keeps no variable that
+ * the reference drops: over random policies and random requests.
+ *
+ * The state is strict's. Each request is decided on it by the reference's rules first and undone, in both
+ * spellings of the command where strict knows two, and then by strict's.
+ */
+#include "server/policy/state.h"
+#include "tests/unit/policy/harness.h"
+
+static unsigned
+roll(unsigned *seed, unsigned sides)
+{
+    *seed = *seed * 1103515245 + 12345;
+    return (*seed >> 16) % sides;
+}
+
+/* A text that grows; big enough for every policy made here. */
+struct page {
+    char text[32768];
+    size_t length;
+};
+
+static void
+put(struct page *page, const char *text)
+{
+    size_t length = strlen(text);
+    assert_true(page->length + length < sizeof(page->text));
+    memcpy(page->text + page->length, text, length + 1);
+    page->length += length;
+}
+
+#define PICK(seed, array) ((array)[roll(seed, sizeof(array) / sizeof((array)[0]))])
+
+/* ---- random policies ---- */
+
+static const char *const commands[] = {"['a']", "['a', 'b c']", "['a \\\"b c\\\"']", "['a b']", "['a', 'b']"};
+static const char *const users[] = {"''", "'u'"};
+static const char *const places[] = {"'C:'", "'D:'"};
+static const char *const rules[] = {
+    "{'pattern': 'A=1', 'strategy': 'string'}",
+    "{'pattern': 'A=1|B=2', 'strategy': 're2'}",
+    "{'pattern': 'A=.*', 'strategy': 're2'}",
+    "{'pattern': '(?i)b=[0-9]+', 'strategy': 're2'}",
+    "{'pattern': '^A=\\\\\\\\$', 'strategy': 're2'}",
+    "{'pattern': 'B=2', 'strategy': 'string', 'required': true}",
+    "{'pattern': '.+', 'strategy': 're2'}",
+    "{'pattern': 'C=(', 'strategy': 're2'}",
+    "{'pattern': 'C=)|(B=2', 'strategy': 're2'}",
+    "{'name': 'A|B', 'name_strategy': 're2', 'value': '[12]', 'value_strategy': 're2'}",
+    "{'name': 'C', 'name_strategy': 'string', 'value': '3|4', 'value_strategy': 're2', 'required': true}",
+};
+static const char *const mount_rules[] = {
+    "{'destination': '/d', 'source': 'sandbox:///a/.+', 'type': 'bind', 'options': ['rw']}",
+    "{'destination': '/d', 'source': 'sandbox:///a|b', 'type': 'bind', 'options': ['rw']}",
+    "{'destination': '/e', 'source': 'sandbox:///a/b', 'type': 'bind', 'options': ['ro', 'rbind']}",
+};
+static const char *const registries[] = {
+    "",
+    ", 'registry_changes': {'add_values': []}",
+    ", 'registry_changes': {'add_values': [{'key': {'hive': 'H', 'name': 'K'}, 'name': 'N', 'type': 'DWord', "
+    "'dword_value': 1}], 'delete_keys': [{'hive': 'H', 'name': 'D'}]}",
+};
+
+/* Up to `most` of the items, comma-separated. */
+static void
+put_some(struct page *page, unsigned *seed, const char *const *items, unsigned count, unsigned most)
+{
+    unsigned chosen = roll(seed, most + 1);
+    for (unsigned i = 0; i < chosen; i++) {
+        put(page, items[roll(seed, count)]);
+        put(page, ",");
+    }
+}
+#define PUT_SOME(page, seed, array, most)                                                                    \
+    put_some(page, seed, array, sizeof(array) / sizeof((array)[0]), most)
+
+static void
+put_execs(struct page *page, unsigned *seed)
+{
+    for (unsigned i = roll(seed, 3); i > 0; i--) {
+        put(page, "{'command': ");
+        put(page, PICK(seed, commands));
+        put(page, ", 'signals': ['CtrlC']},");
+    }
+}
+
+static void
+put_container(struct page *page, unsigned *seed)
+{
+    put(page, "{'layers': ['l'], 'mounted_cim': ['l'], 'command': ");
+    put(page, PICK(seed, commands));
+    put(page, ", 'user': ");
+    put(page, PICK(seed, users));
+    put(page, ", 'working_dir': ");
+    put(page, PICK(seed, places));
+    put(page, ", 'env_rules': [");
+    PUT_SOME(page, seed, rules, 4);
+    put(page, "], 'mounts': [");
+    PUT_SOME(page, seed, mount_rules, 3);
+    put(page, "], 'signals': ['CtrlBreak'], 'exec_processes': [");
+    put_execs(page, seed);
+    put(page, roll(seed, 4) ? "], 'allow_stdio_access': true" : "], 'allow_stdio_access': false");
+    put(page, PICK(seed, registries));
+    put(page, "},\n");
+}
+
+static void
+put_process(struct page *page, unsigned *seed)
+{
+    put(page, "{'command': ");
+    put(page, PICK(seed, commands));
+    put(page, ", 'working_dir': ");
+    put(page, PICK(seed, places));
+    put(page, ", 'env_rules': [");
+    PUT_SOME(page, seed, rules, 4);
+    put(page, "], 'allow_stdio_access': true},\n");
+}
+
+static struct policy_state *
+random_state(unsigned *seed)
+{
+    static const char *const points[] = {"mount_cims",       "create_container", "exec_in_container",
+                                         "exec_external",    "scratch_mount",    "signal_container_process",
+                                         "registry_changes", "log_provider",     "shutdown_container"};
+    struct page *page = calloc(1, sizeof(*page));
+    char *at;
+
+    assert_non_null(page);
+    put(page, "package policy\napi_version := '0.12.0'\nframework_version := '0.5.0'\ncontainers := [\n");
+    for (unsigned i = 1 + roll(seed, 4); i > 0; i--)
+        put_container(page, seed);
+    put(page, "]\nexternal_processes := [\n");
+    for (unsigned i = roll(seed, 4); i > 0; i--)
+        put_process(page, seed);
+    put(page, "]\n");
+    if (roll(seed, 2))
+        put(page, "allow_environment_variable_dropping := true\n");
+    if (roll(seed, 4) == 0)
+        put(page, "platform_rules := [{'env_rules': [{'pattern': 'P=1', 'strategy': 'string'}]}]\n");
+    for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+        put(page, points[i]);
+        put(page, roll(seed, 12) ? " := data.framework." : " := {'allowed': true}\n# ");
+        put(page, points[i]);
+        put(page, "\n");
+    }
+    for (at = page->text; *at; at++)
+        if (*at == '\'')
+            *at = '"';
+    struct policy_state *state = harness_state(page->text, POLICY_STRICT);
+    free(page);
+    return state;
+}
+
+/* ---- random requests ---- */
+
+static const char *const entries[] = {"'A=1'", "'A=1x'", "'B=2'", "'b=7'", "'A=$z'",
+                                      "'C=3'", "'C=x'",  "'P=1'", "'A'"};
+static const char *const mounts[] = {
+    "{'destination': '/d', 'source': 'sandbox:///a/b', 'type': 'bind', 'options': ['rw']}",
+    "{'destination': '/d', 'source': 'sandbox:///ax', 'type': 'bind', 'options': ['rw']}",
+    "{'destination': '/e', 'source': 'sandbox:///a/b', 'type': 'bind', 'options': ['rbind', 'ro']}",
+};
+static const char *const arguments[] = {"['a']",   "['a', 'b c']", "['a \\\"b c\\\"']",
+                                        "['a b']", "['a', 'b']",   "['x']"};
+static const char *const values[] = {
+    "{'key': {'hive': 'H', 'name': 'K'}, 'name': 'N', 'type': 'DWord', 'dword_value': 1}",
+    "{'key': {'hive': 'H', 'name': 'K'}, 'name': 'N', 'type': 'DWord', 'dword_value': 2}",
+};
+
+/* A list without the comma behind its last item. */
+static void
+put_list(struct page *page, unsigned *seed, const char *const *items, unsigned count, unsigned most)
+{
+    put(page, "[");
+    put_some(page, seed, items, count, most);
+    if (page->text[page->length - 1] == ',')
+        page->length--;
+    put(page, "]");
+}
+#define PUT_LIST(page, seed, array, most)                                                                    \
+    put_list(page, seed, array, sizeof(array) / sizeof((array)[0]), most)
+
+static const char *
+random_request(struct page *page, unsigned *seed)
+{
+    static const char *const points[] = {"mount_cims",         "create_container",
+                                         "create_container",   "exec_in_container",
+                                         "exec_in_container",  "exec_external",
+                                         "registry_changes",   "signal_container_process",
+                                         "log_provider",       "signal_container_process",
+                                         "shutdown_container", "scratch_mount"};
+    const char *point = PICK(seed, points);
+
+    page->length = 0;
+    put(page, "{");
+    if (strcmp(point, "log_provider") == 0) {
+        put(page, "'providers': ['x']}");
+        return point;
+    }
+    if (strcmp(point, "scratch_mount") == 0) {
+        put(page, roll(seed, 2) ? "'target': 't', 'encrypted': true}" : "'target': 't'}");
+        return point;
+    }
+    if (strcmp(point, "exec_external") != 0)
+        put(page, roll(seed, 2) ? "'container_id': 'c1'," : "'container_id': 'c2',");
+    if (strcmp(point, "mount_cims") == 0)
+        put(page, "'layer_hashes': ['l'], 'mounted_cim': ['l'],");
+    if (strcmp(point, "create_container") == 0) {
+        put(page, "'mounts': ");
+        PUT_LIST(page, seed, mounts, 2);
+        put(page, ",");
+    }
+    if (strstr(point, "create") || strstr(point, "exec")) {
+        if (strcmp(point, "exec_external") != 0) {
+            put(page, "'user': ");
+            put(page, PICK(seed, users));
+            put(page, ",");
+        }
+        put(page, "'working_dir': ");
+        put(page, PICK(seed, places));
+        put(page, ", 'env': ");
+        PUT_LIST(page, seed, entries, 3);
+        put(page, ", 'args': ");
+        put(page, PICK(seed, arguments));
+        put(page, ",");
+    }
+    if (strcmp(point, "signal_container_process") == 0) {
+        put(page, roll(seed, 2) ? "'is_init': true, 'signal': 'CtrlBreak', 'command': "
+                                : "'signal': 'CtrlC', 'command': ");
+        put(page, PICK(seed, arguments));
+        put(page, ",");
+    }
+    if (strcmp(point, "registry_changes") == 0) {
+        put(page, "'add_values': ");
+        PUT_LIST(page, seed, values, 2);
+        if (roll(seed, 2))
+            put(page, ", 'delete_keys': [{'hive': 'H', 'name': 'D'}]");
+        put(page, ",");
+    }
+    page->text[page->length - 1] = '}';
+    return point;
+}
+
+/* ---- the property ---- */
+
+struct tally {
+    unsigned allowed, tightened, denied;
+};
+
+static bool
+holds(const struct policy_strings *strings, const char *text)
+{
+    for (size_t i = 0; i < strings->count; i++)
+        if (strcmp(strings->items[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* The request with its command joined; *request is changed. */
+static void
+join(struct policy_request *request, struct arena *arena)
+{
+    struct policy_strings *args =
+        request->point == POLICY_SIGNAL_CONTAINER_PROCESS ? &request->signal.args : &request->process.args;
+    const char **joined = arena_alloc(arena, sizeof(*joined));
+    assert_non_null(joined);
+    joined[0] = policy_join_args(args, arena);
+    assert_non_null(joined[0]);
+    *args = (struct policy_strings){.items = joined, .count = 1};
+}
+
+/* Whether the reference allows the request from this state, which is left as it was. */
+static bool
+reference_allows(struct policy_state *state, const struct policy_request *request, struct arena *arena,
+                 struct policy_verdict *verdict)
+{
+    struct error err;
+
+    state->rules = POLICY_REFERENCE;
+    enum status status = policy_decide(state, request, arena, verdict, &err);
+    assert_true(status == STATUS_OK || status == STATUS_PERMISSION_DENIED);
+    policy_record_undo(verdict->record);
+    state->rules = POLICY_STRICT;
+    return status == STATUS_OK;
+}
+
+static void
+check_step(struct policy_state *state, const char *point, const char *input, struct tally *tally)
+{
+    /* The decision makes the request; here only to be undone and decided again. */
+    struct decided first = harness_decide(state, point, input);
+    struct policy_verdict by_args, by_line = {0};
+    struct policy_request joined = first.request;
+    bool two_forms = joined.point == POLICY_EXEC_IN_CONTAINER || joined.point == POLICY_EXEC_EXTERNAL ||
+                     joined.point == POLICY_SIGNAL_CONTAINER_PROCESS;
+
+    policy_record_undo(first.verdict.record);
+    bool allowed = reference_allows(state, &first.request, &first.arena, &by_args);
+    bool allowed_line = false;
+    if (two_forms) {
+        join(&joined, &first.arena);
+        allowed_line = reference_allows(state, &joined, &first.arena, &by_line);
+    }
+    struct decided strict = harness_decide(state, point, input);
+    if (strict.verdict.allowed && !allowed && !allowed_line)
+        fail_msg("strict allows what the reference denies: %s %s", point, input);
+    for (size_t i = 0; strict.verdict.allowed && i < strict.verdict.env.count; i++) {
+        const char *entry = strict.verdict.env.items[i];
+        if (!holds(&by_args.env, entry) && !holds(&by_line.env, entry))
+            fail_msg("strict keeps a variable that the reference drops: %s in %s %s", entry, point, input);
+    }
+    tally->allowed += strict.verdict.allowed;
+    tally->tightened += !strict.verdict.allowed && (allowed || allowed_line);
+    tally->denied += !strict.verdict.allowed;
+    policy_record_commit(strict.verdict.record);
+    harness_done(&strict);
+    harness_done(&first);
+}
+
+static void
+strict_never_allows_what_the_reference_denies(void **state)
+{
+    struct page *page = calloc(1, sizeof(*page));
+    struct tally tally = {0};
+
+    (void)state;
+    assert_non_null(page);
+    for (unsigned round = 1; round <= 1500; round++) {
+        unsigned seed = round;
+        struct policy_state *fresh = random_state(&seed);
+        for (unsigned step = 0; step < 40; step++) {
+            const char *point = random_request(page, &seed);
+            check_step(fresh, point, page->text, &tally);
+        }
+        policy_state_free(fresh);
+    }
+    free(page);
+    printf("%u allowed, %u allowed by the reference alone, %u denied\n", tally.allowed, tally.tightened,
+           tally.denied);
+    assert_true(tally.allowed > 2000); /* else the test shows nothing */
+    assert_true(tally.tightened > 200);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strict_never_allows_what_the_reference_denies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
