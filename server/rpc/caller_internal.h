@@ -94,6 +94,7 @@ struct caller {
         struct caller_acks acks GUARDED;
         int64_t ack_due_ns GUARDED; /* 0: no acknowledgement is owed */
         int64_t sent_ns GUARDED;    /* the last message to the server */
+        int64_t ping_ns GUARDED;    /* the last sign of life that was asked for */
         int64_t tick_ns GUARDED;    /* when the tick is due */
         struct caller_counters counters GUARDED;
 

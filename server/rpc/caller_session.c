@@ -23,6 +23,9 @@
 #define ACK_COUNT    (LIMIT_PIPE_ANSWERS / 4)
 #define ACK_BYTES    (LIMIT_PIPE_ANSWER_BYTES / 4)
 
+/* How long a sign of life may take before another is asked for. */
+#define PING_MS      5000
+
 #define NEGOTIATE_NS (2 * NS_PER_S)
 #define REFUSED_NS   (500 * NS_PER_MS)
 
@@ -90,7 +93,8 @@ caller_ping(struct caller *caller, int64_t now_ns)
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     request.body_case = GCS__V1__REQUEST__BODY_PING;
     request.ping = &ping;
-    request.timeout_ms = (uint32_t)(NEGOTIATE_NS / NS_PER_MS);
+    request.timeout_ms = PING_MS;
+    caller->state.ping_ns = now_ns;
     struct call *call = caller_call_new(&request, ignore_answer, NULL, now_ns);
     if (!call)
         return;
@@ -416,6 +420,18 @@ check_call(struct caller *caller, struct call *call, int64_t now_ns, struct call
         caller_outbox_append(caller, call);
 }
 
+/* Before the lease runs out, and while a connection that came back has not shown that it knows the session.
+ */
+static bool
+ping_is_due(const struct caller *caller, int64_t now_ns) REQUIRES(caller->state.lock)
+{
+    if (!caller->state.connected || !caller->state.open)
+        return false;
+    if (!caller->state.confirmed)
+        return now_ns - caller->state.ping_ns > PING_MS * NS_PER_MS;
+    return now_ns - caller->state.sent_ns >= caller->state.lease_ns / 3;
+}
+
 void
 caller_tick(struct timer *timer, void *arg)
 {
@@ -426,7 +442,7 @@ caller_tick(struct timer *timer, void *arg)
     caller_look(caller, now_ns, &ended);
     DL_FOREACH_SAFE(caller->state.calls, call, after)
     check_call(caller, call, now_ns, &ended);
-    if (caller_is_ready(caller) && now_ns - caller->state.sent_ns >= caller->state.lease_ns / 3)
+    if (ping_is_due(caller, now_ns))
         caller_ping(caller, now_ns);
     caller_pump(caller, now_ns);
     bool busy = caller->state.calls || caller->state.acks.untold || !caller_is_ready(caller);
