@@ -245,6 +245,13 @@ bringup_step(struct bringup *bringup, const struct step *step)
     return EXIT_STATUS_FAILED;
 }
 
+/* What the guest, or the policy for it, says of a thing that is not there. */
+static bool
+means_absent(enum gcs_status status)
+{
+    return status == GCS_NOT_FOUND || status == GCS_FAILED_PRECONDITION || status == GCS_PERMISSION_DENIED;
+}
+
 /* Takes one thing back. What was only maybe done may well not be there; what else goes wrong is said. */
 static int
 undone(struct bringup *bringup, enum done done, const char *what, enum gcs_status status,
@@ -254,7 +261,7 @@ undone(struct bringup *bringup, enum done done, const char *what, enum gcs_statu
         tool_progress(bringup->tool, what, "done");
         return EXIT_STATUS_OK;
     }
-    if (done == MAYBE_DONE && (status == GCS_NOT_FOUND || status == GCS_FAILED_PRECONDITION)) {
+    if (done == MAYBE_DONE && means_absent(status)) {
         gcs_error_clear(err);
         return EXIT_STATUS_OK;
     }

@@ -198,6 +198,7 @@ streams_start(const struct streams_config *config, struct streams **ret, struct 
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory");
     streams->config = *config;
     streams->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    terminal_raw(streams); /* before the first output, which is laid out for a raw terminal */
     enum status status = streams->stop_fd < 0
                              ? error_set(err, STATUS_RESOURCE_EXHAUSTED, errno, "a descriptor for the input")
                              : threads_start(streams, err);
@@ -205,7 +206,6 @@ streams_start(const struct streams_config *config, struct streams **ret, struct 
         (void)streams_finish(streams, false);
         return status;
     }
-    terminal_raw(streams);
     *ret = streams;
     return STATUS_OK;
 }

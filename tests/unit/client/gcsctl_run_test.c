@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -44,15 +45,31 @@
 struct fixture {
     struct guest *guest;
     pid_t pid;
-    int status; /* as waitpid() gives it */
+    int input_fd; /* gcsctl's standard input; -1: the file "stdin", if there is one */
+    int status;   /* as waitpid() gives it */
     char *output, *error_output, *log, *input;
 };
 
 static int
 setup(void **state)
 {
-    *state = calloc(1, sizeof(struct fixture));
-    return *state != NULL ? 0 : -1;
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    if (fixture == NULL)
+        return -1;
+    fixture->input_fd = -1;
+    *state = fixture;
+    return 0;
+}
+
+/* What finish() collected, so that another program can be begun. */
+static void
+collected_free(struct fixture *fixture)
+{
+    free(fixture->output);
+    free(fixture->error_output);
+    free(fixture->log);
+    free(fixture->input);
+    fixture->output = fixture->error_output = fixture->log = fixture->input = NULL;
 }
 
 static int
@@ -64,12 +81,18 @@ teardown(void **state)
         waitpid(fixture->pid, NULL, 0);
     }
     guest_stop(fixture->guest);
-    free(fixture->output);
-    free(fixture->error_output);
-    free(fixture->log);
-    free(fixture->input);
+    collected_free(fixture);
     free(fixture);
     return 0;
+}
+
+/* Another guest for the next row of a table. */
+static struct fixture *
+again(void **state)
+{
+    teardown(state);
+    assert_int_equal(setup(state), 0);
+    return *state;
 }
 
 static void
@@ -94,8 +117,11 @@ begin_to(struct fixture *fixture, const char *const *words, int output_fd)
     path_of(fixture, err, "stderr");
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, access(in, R_OK) == 0 ? in : "/dev/null",
-                                     O_RDONLY, 0);
+    if (fixture->input_fd >= 0)
+        posix_spawn_file_actions_adddup2(&actions, fixture->input_fd, STDIN_FILENO);
+    else
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, access(in, R_OK) == 0 ? in : "/dev/null",
+                                         O_RDONLY, 0);
     if (output_fd >= 0)
         posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);
     else
@@ -311,10 +337,7 @@ the_first_signal_goes_to_the_container(void **state)
         assert_says(fixture->log, rows[i].called);
         assert_null(strstr(fixture->log, "shutdown"));
         assert_says(fixture->log, "delete\n" AFTER_DELETE);
-        void *again = NULL;
-        teardown(state);
-        assert_int_equal(setup(&again), 0);
-        *state = fixture = again;
+        fixture = again(state);
     }
 }
 
@@ -479,10 +502,7 @@ nothing_is_sent_for_a_container_that_is_refused_here(void **state)
         assert_int_equal(finish(fixture), 125);
         assert_string_equal(fixture->log, "");
         assert_says(fixture->error_output, "gcsctl: run failed: ");
-        void *again = NULL;
-        teardown(state);
-        assert_int_equal(setup(&again), 0);
-        *state = fixture = again;
+        fixture = again(state);
     }
 }
 
@@ -586,10 +606,7 @@ each_command_has_a_json_result(void **state)
         json_decref(object);
         if (!there)
             fail_msg("row %zu has no %s: %s", i, rows[i].key, fixture->output);
-        void *again = NULL;
-        teardown(state);
-        assert_int_equal(setup(&again), 0);
-        *state = fixture = again;
+        fixture = again(state);
     }
 }
 
@@ -603,15 +620,85 @@ wait_exits_as_the_process_did(void **state)
     begin(fixture, start);
     assert_int_equal(finish(fixture), 0);
     assert_string_equal(fixture->output, "1\n");
-    free(fixture->output);
-    free(fixture->error_output);
-    free(fixture->log);
-    free(fixture->input);
+    collected_free(fixture);
 
     json_t *object = run_json(fixture, wait_words, 9);
 
     assert_int_equal(json_integer_value(json_object_get(object, "exit_code")), 9);
     json_decref(object);
+}
+
+static void
+logs_print_what_the_guest_keeps_from_an_offset_on(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct guest_behaviour behaviour = {.output = "first\nsecond\n", .error_output = "oops\n"};
+    static const struct {
+        const char *words[7], *expected;
+    } rows[] = {
+        {{"logs", ID, "1", "--follow"}, "first\nsecond\n"},
+        {{"logs", ID, "--after=6"}, "second\n"},
+        {{"logs", ID, "1", "--stderr"}, "oops\n"},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *const start[] = {"start", ID, NULL};
+        guest_is(fixture, &behaviour);
+        begin(fixture, start);
+        assert_int_equal(finish(fixture), 0);
+        collected_free(fixture);
+        begin(fixture, rows[i].words);
+        assert_int_equal(finish(fixture), 0);
+        assert_string_equal(fixture->output, rows[i].expected);
+        fixture = again(state);
+    }
+}
+
+/* A terminal of the test's own. Returns the side that gcsctl gets. */
+static int
+terminal_open(int *master)
+{
+    *master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(*master >= 0);
+    assert_int_equal(grantpt(*master), 0);
+    assert_int_equal(unlockpt(*master), 0);
+    char name[64];
+    assert_int_equal(ptsname_r(*master, name, sizeof(name)), 0);
+    int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(slave >= 0);
+    return slave;
+}
+
+static void
+a_terminal_is_raw_while_the_process_runs_and_as_before_afterwards(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct guest_behaviour behaviour = {.end = GUEST_ENDS_BY_FORCE, .output = "prompt"};
+    const char *const words[] = {"exec", "-t", "-i", ID, "--", "sh", NULL};
+    int master, slave = terminal_open(&master);
+    struct termios before, during, after;
+    assert_int_equal(tcgetattr(slave, &before), 0);
+    guest_is(fixture, &behaviour);
+    fixture->input_fd = slave;
+
+    begin_to(fixture, words, slave);
+    assert_true(guest_wait_for(fixture->guest, "wait 1"));
+    char output[6];
+    assert_int_equal(fd_read_full(master, output, sizeof(output)), sizeof(output));
+    assert_int_equal(tcgetattr(slave, &during), 0);
+    kill(fixture->pid, SIGTERM);
+    assert_true(guest_wait_for(fixture->guest, "signal 5 to 1"));
+    kill(fixture->pid, SIGTERM);
+
+    assert_int_equal(finish(fixture), 137);
+    assert_int_equal(tcgetattr(slave, &after), 0);
+    close(slave);
+    close(master);
+    assert_memory_equal(output, "prompt", sizeof(output));
+    assert_int_equal(during.c_lflag & (ICANON | ECHO | ISIG), 0);
+    assert_int_equal(before.c_lflag, after.c_lflag);
+    assert_int_equal(before.c_iflag, after.c_iflag);
+    assert_int_equal(before.c_oflag, after.c_oflag);
 }
 
 static void
@@ -661,6 +748,8 @@ main(void)
         TEST(a_denied_exec_in_the_guest_says_which_rule_and_why),
         TEST(each_command_has_a_json_result),
         TEST(wait_exits_as_the_process_did),
+        TEST(logs_print_what_the_guest_keeps_from_an_offset_on),
+        TEST(a_terminal_is_raw_while_the_process_runs_and_as_before_afterwards),
         TEST(a_failure_with_json_is_one_object_with_its_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
