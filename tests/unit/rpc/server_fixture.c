@@ -105,7 +105,7 @@ handle_shutdown_graceful(struct request *req)
 static void
 handle_read_stream(struct request *req)
 {
-    app_entered(req);
+    atomic_fetch_add(&app_entered(req)->reads, 1);
     const Gcs__V1__ReadStream *in = req->call->read_stream;
     Gcs__V1__ReadStreamResponse body = GCS__V1__READ_STREAM_RESPONSE__INIT;
     Gcs__V1__Response response = request_response(req);
@@ -236,6 +236,29 @@ app_finish_all(struct app *app)
 
 /* -- the fixture -- */
 
+static bool
+serve(struct fixture *f, bool accepts_approval)
+{
+    struct error err;
+    struct rpc_server_config config = {
+        .methods = &table,
+        .pool = f->pool,
+        .timers = f->timers,
+        .module_name = "test",
+        .accepts_approval = accepts_approval,
+        .policy_is_set = policy_is_set,
+        .app = &f->app,
+    };
+    return rpc_server_start(&config, &f->server, &err) == STATUS_OK &&
+           rpc_server_listen(f->server, f->url, &err) == STATUS_OK;
+}
+
+bool
+fixture_restart(struct fixture *f)
+{
+    return serve(f, false);
+}
+
 static int
 start(struct fixture *f, bool accepts_approval)
 {
@@ -251,19 +274,8 @@ start(struct fixture *f, bool accepts_approval)
     if (pool_start(2, LIMIT_QUEUED_JOBS, &f->pool, &err) != STATUS_OK ||
         timers_start(&f->timers, &err) != STATUS_OK)
         return -1;
-    struct rpc_server_config config = {
-        .methods = &table,
-        .pool = f->pool,
-        .timers = f->timers,
-        .module_name = "test",
-        .accepts_approval = accepts_approval,
-        .policy_is_set = policy_is_set,
-        .app = &f->app,
-    };
     atomic_store(&f->app.policy_is_set, !accepts_approval);
-    if (rpc_server_start(&config, &f->server, &err) != STATUS_OK)
-        return -1;
-    return rpc_server_listen(f->server, f->url, &err) == STATUS_OK ? 0 : -1;
+    return serve(f, accepts_approval) ? 0 : -1;
 }
 
 int

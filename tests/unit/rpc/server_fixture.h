@@ -40,7 +40,8 @@
  */
 struct app {
     atomic_bool policy_is_set;
-    atomic_uint runs; /* requests that reached a handler */
+    atomic_uint runs;  /* requests that reached a handler */
+    atomic_uint reads; /* of these, ReadStream */
 
     struct {
         struct mutex lock;
@@ -67,6 +68,9 @@ int fixture_teardown(void **state);
 
 /* Ends the server, as teardown does. */
 void fixture_stop(struct fixture *f);
+
+/* Starts a server anew at the same address, with the same application; false on failure. */
+bool fixture_restart(struct fixture *f);
 
 /* Waits until `count` requests are parked. */
 bool app_wait_parked(struct app *app, size_t count);
