@@ -12,7 +12,9 @@ static const struct {
     const char *name, *summary;
     bench_run_fn *run;
 } commands[] = {
+    {"latency", "make requests beside what the transport alone costs", bench_latency},
     {"mounts", "make mount directories beside plainer ways of doing it", bench_mounts},
+    {"peer", "serve the floors of latency", bench_peer},
     {"slowfs", "serve an empty file system whose every operation takes a while", bench_slowfs},
 };
 
