@@ -53,7 +53,7 @@ choose(struct decision *decision, struct selection *selection, bool strict)
     size_t kept = 0;
 
     if (decision->policy->flags[FLAG_ENVIRONMENT_VARIABLE_DROPPING]) {
-        bool defined;
+        bool defined = false;
         TRY(env_select(decision, selection, strict, &defined));
         if (!defined) {
             selection->count = 0;
