@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "server/base/limits.h"
 #include "server/inbox/guest_path.h"
@@ -76,18 +77,43 @@ no_memory(struct error *err)
     return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the container's configuration");
 }
 
-/* jansson's packing steals the references it is given, and gives up with NULL when one of them is NULL. */
+/* What container runtimes usually give, but never more than this program itself may have: without
+ * CAP_SYS_RESOURCE the runtime cannot raise a hard limit, and would fail the create. */
+static json_int_t
+open_files_max(void)
+{
+    struct rlimit own;
+    const json_int_t usual = 1048576;
+    if (getrlimit(RLIMIT_NOFILE, &own) < 0 || own.rlim_max >= (rlim_t)usual)
+        return usual;
+    return (json_int_t)own.rlim_max;
+}
+
+enum { OPEN_FILES = 1024, OPEN_FILES_MAX = 1048576 };
+
+/* The hard limit of open files: nobody can be given more than we may have ourselves. */
+static json_int_t
+open_files_max(void)
+{
+    struct rlimit own;
+    if (getrlimit(RLIMIT_NOFILE, &own) < 0 || own.rlim_max > OPEN_FILES_MAX)
+        return OPEN_FILES_MAX;
+    return (json_int_t)own.rlim_max;
+}
+
+/* The umask is said because the runtime would inherit ours, which is 0. jansson's packing steals the
+ * references it is given, and gives up with NULL when one of them is NULL. */
 static json_t *
 process_json(const Gcs__V1__Process *process, const char *cwd, const struct oci_user *user)
 {
-    json_t *json =
-        json_pack("{s:b, s:{s:I, s:I}, s:o, s:o, s:s, s:{s:o, s:o, s:o}, s:[{s:s, s:I, s:I}], s:b}",
-                  "terminal", (int)process->terminal, "user", "uid", (json_int_t)user->uid, "gid",
-                  (json_int_t)user->gid, "args", strings((const char *const *)process->args, process->n_args),
-                  "env", strings((const char *const *)process->env, process->n_env), "cwd", cwd,
-                  "capabilities", "bounding", STRINGS(capabilities), "effective", STRINGS(capabilities),
-                  "permitted", STRINGS(capabilities), "rlimits", "type", "RLIMIT_NOFILE", "hard",
-                  (json_int_t)1048576, "soft", (json_int_t)1024, "noNewPrivileges", 1);
+    json_t *json = json_pack(
+        "{s:b, s:{s:I, s:I, s:i}, s:o, s:o, s:s, s:{s:o, s:o, s:o}, s:[{s:s, s:I, s:I}], s:b}", "terminal",
+        (int)process->terminal, "user", "uid", (json_int_t)user->uid, "gid", (json_int_t)user->gid, "umask",
+        0022, "args", strings((const char *const *)process->args, process->n_args), "env",
+        strings((const char *const *)process->env, process->n_env), "cwd", cwd, "capabilities", "bounding",
+        STRINGS(capabilities), "effective", STRINGS(capabilities), "permitted", STRINGS(capabilities),
+        "rlimits", "type", "RLIMIT_NOFILE", "hard", open_files_max(), "soft", (json_int_t)1024,
+        "noNewPrivileges", 1);
     if (json && process->terminal && process->console_height && process->console_width)
         json_object_set_new(json, "consoleSize",
                             json_pack("{s:I, s:I}", "height", (json_int_t)process->console_height, "width",
