@@ -35,7 +35,7 @@ struct order_entry {
     struct order_entry
         *next; /* in the list of those held back by an "all", or in the list order_leave() returns */
     struct {
-        const char *text[LIMIT_KEYS]; /* borrowed until the entry stands in line: copied by order_enter() */
+        const char *text[LIMIT_KEYS]; /* borrowed until the entry stands in line */
         size_t length[LIMIT_KEYS];
         size_t count;
     } wants;
@@ -47,8 +47,8 @@ void order_free(struct order *order);
 /* Prepares an entry without keys. */
 void order_entry_init(struct order_entry *entry, bool all);
 
-/* Adds a key, `length` bytes that stay valid until order_leave(). A key given twice counts once. At most
- * LIMIT_KEYS. */
+/* Adds a key, `length` bytes that stay valid until the entry may go on (an "all" may hold it back before it
+ * stands in line, where its keys are copied). A key given twice counts once. At most LIMIT_KEYS. */
 void order_entry_add(struct order_entry *entry, const char *key, size_t length);
 
 /*
