@@ -101,16 +101,21 @@ send_in_session(struct caller *caller, const struct call *call, int64_t now_ns) 
     return true;
 }
 
+/* Whether the call may be sent now; gives it its id. */
 static bool
-send_call(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(caller->state.lock)
+may_go(struct caller *caller, struct call *call) REQUIRES(caller->state.lock)
 {
     /* Until a server that came back has answered, it may be another one, and what it was sent is in doubt. */
     if (!caller->state.confirmed && call->sends == 0 && !call->sign_of_life)
         return false;
     if (call->id == 0)
         call->id = caller_acks_take(&caller->state.acks);
-    if (call->id == 0)
-        return false; /* an old call holds the window back; the answer to it goes on here */
+    return call->id != 0; /* otherwise an old call holds the window back */
+}
+
+static bool
+send_call(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(caller->state.lock)
+{
     if (call->sends == 0) {
         int64_t left_ms = (call->deadline_ns - now_ns) / NS_PER_MS;
         call->timeout_ms = left_ms < 1 ? 1 : (uint32_t)left_ms;
@@ -142,9 +147,11 @@ caller_pump(struct caller *caller, int64_t now_ns)
         send_negotiate(caller, now_ns);
         return;
     }
-    while (caller->state.outbox)
-        if (!send_call(caller, caller->state.outbox, now_ns))
-            break;
+    /* What has to wait is passed by repeats and signs of life, never by another new call. */
+    struct call *call, *after;
+    DL_FOREACH_SAFE2(caller->state.outbox, call, after, out_next)
+    if (may_go(caller, call) && !send_call(caller, call, now_ns))
+        break;
     while (!caller->state.blocked && caller->state.ack_due_ns && now_ns >= caller->state.ack_due_ns) {
         if (!send_in_session(caller, NULL, now_ns))
             return;

@@ -627,6 +627,35 @@ calls_are_repeated_in_the_old_session_when_the_connection_comes_back(void **stat
 }
 
 static void
+a_lost_sign_of_life_is_asked_for_again(void **state)
+{
+    struct fixture *fix = *state;
+    struct rep_request lost, ping, got;
+    start_ready(fix, false);
+    rep_server_close(&fix->server);
+    assert_true(wait_states(fix->record, 2));
+    rep_server_open(&fix->server);
+    rep_server_receive(&fix->server, &lost);
+    assert_int_equal(lost.call->body_case, GCS__V1__REQUEST__BODY_PING);
+    call_ok(fix, 0, 0); /* not sent before the server has shown that it knows the session */
+
+    rep_server_receive(&fix->server, &ping);
+    assert_int_equal(ping.call->body_case, GCS__V1__REQUEST__BODY_PING);
+    assert_int_equal(ping.call->request_id, lost.call->request_id);
+    rep_server_pong(&fix->server, &ping, 0);
+    rep_server_receive_call(&fix->server, &got);
+    rep_server_status(&fix->server, &got, STATUS_OK, "");
+
+    assert_true(wait_finished(fix->record, 1));
+    assert_true(outcome_of(fix->record, 0).has_response);
+    assert_true(wait_states(fix->record, 3));
+    assert_int_equal(fix->record->states[2], CALLER_READY);
+    rep_request_done(&lost);
+    rep_request_done(&ping);
+    rep_request_done(&got);
+}
+
+static void
 a_new_instance_fails_what_was_sent_and_gets_what_was_not(void **state)
 {
     struct fixture *fix = *state;
@@ -838,6 +867,7 @@ main(void)
         TEST(fail_fast_refuses_calls_while_there_is_no_connection),
         TEST(fail_fast_ends_calls_at_once_when_the_server_goes),
         TEST(calls_are_repeated_in_the_old_session_when_the_connection_comes_back),
+        TEST(a_lost_sign_of_life_is_asked_for_again),
         TEST(a_new_instance_fails_what_was_sent_and_gets_what_was_not),
         TEST(a_call_that_an_expired_session_refused_goes_on_in_a_new_one),
         TEST(another_unavailable_is_an_answer_like_any_other),
