@@ -89,18 +89,6 @@ open_files_max(void)
     return (json_int_t)own.rlim_max;
 }
 
-enum { OPEN_FILES = 1024, OPEN_FILES_MAX = 1048576 };
-
-/* The hard limit of open files: nobody can be given more than we may have ourselves. */
-static json_int_t
-open_files_max(void)
-{
-    struct rlimit own;
-    if (getrlimit(RLIMIT_NOFILE, &own) < 0 || own.rlim_max > OPEN_FILES_MAX)
-        return OPEN_FILES_MAX;
-    return (json_int_t)own.rlim_max;
-}
-
 /* The umask is said because the runtime would inherit ours, which is 0. jansson's packing steals the
  * references it is given, and gives up with NULL when one of them is NULL. */
 static json_t *

@@ -4,8 +4,8 @@
  * What a user controls comes from the spec; everything else is fixed here, so a host has no say in it:
  * capabilities (Kubernetes' default 14, bounding, effective and permitted), no new privileges, namespaces
  * (pid, ipc, uts, mount, network, cgroup), /proc, /dev, /sys and their masked and read-only parts, the device
- * list (the runtime's default one), 1,024 open files (at most 1,048,576). No seccomp filter is installed, and
- * no user namespace: the guest is the boundary that holds.
+ * list (the runtime's default one), 1,024 open files (at most 1,048,576, or what the inbox itself may have).
+ * No seccomp filter is installed, and no user namespace: the guest is the boundary that holds.
  */
 #ifndef SERVER_INBOX_OCI_H
 #define SERVER_INBOX_OCI_H

@@ -105,9 +105,11 @@ patience_over(struct timer *timer, void *arg)
 }
 
 static void
-pause_output(struct stdio *stdio, struct output *output) REQUIRES(stdio->lock)
+pause_output(struct stdio *stdio, struct output *output, bool hung_up) REQUIRES(stdio->lock)
 {
     output->paused = true;
+    if (!hung_up && !stdio->closing)
+        poller_change(stdio->config.poller, &output->source, EPOLLONESHOT); /* for the hang-up alone */
     if (timer_arm(&stdio->patience, output->read_ns + patience_ns(stdio)) == STATUS_OK)
         return;
     output->lossy = true;
@@ -141,21 +143,29 @@ output_came(struct stdio *stdio, struct output *output, const char *bytes, size_
     waiters_run(woken);
 }
 
+/* Whether nothing will come any more, without reading: the last writer is gone and the pipe is empty. */
+static bool
+is_spent(int fd, uint32_t events)
+{
+    int left = 0;
+    return (events & EPOLLHUP) && ioctl(fd, FIONREAD, &left) == 0 && left == 0;
+}
+
 static void
 output_ready(void *arg, uint32_t events)
 {
-    (void)events;
     struct output *output = arg;
     struct stdio *stdio = output->stdio;
     char bytes[READ_BYTES];
+    bool spent = is_spent(output->fd, events);
     mutex_lock(&stdio->lock);
     size_t room = output->lossy ? sizeof bytes : ring_reserve(&output->ring, sizeof bytes);
-    if (room == 0)
-        pause_output(stdio, output);
+    if (room == 0 && !spent)
+        pause_output(stdio, output, events & EPOLLHUP);
     mutex_unlock(&stdio->lock);
-    if (room == 0)
+    if (room == 0 && !spent)
         return;
-    ssize_t count = read(output->fd, bytes, room);
+    ssize_t count = spent ? 0 : read(output->fd, bytes, room);
     if (count > 0)
         output_came(stdio, output, bytes, (size_t)count);
     else if (count < 0 && (errno == EAGAIN || errno == EINTR))

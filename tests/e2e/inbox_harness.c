@@ -1,0 +1,651 @@
+#include "tests/e2e/inbox_harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/base/clock.h"
+
+/* Far beyond what any step takes, also under a sanitizer on a busy machine. */
+enum { PATIENCE_S = 40 };
+
+struct outcome {
+    sem_t done;
+    Gcs__V1__Response *response;
+    struct error err;
+};
+
+/* The text of the last refusal. */
+static char last_message[ERROR_TEXT_MAX];
+
+static void
+run_or_fail(const char *const *argv)
+{
+    pid_t pid;
+    int status = -1;
+    char *copy[32];
+    size_t count = 0;
+    for (; argv[count]; count++)
+        copy[count] = strdup(argv[count]);
+    copy[count] = NULL;
+    int failure = posix_spawnp(&pid, argv[0], NULL, NULL, copy, environ);
+    if (failure == 0)
+        waitpid(pid, &status, 0);
+    for (size_t i = 0; i < count; i++)
+        free(copy[i]);
+    assert_int_equal(status, 0);
+}
+
+/* A file system of busybox, complete enough for a shell. */
+static void
+layer_make(const char *layer)
+{
+    static const char *const names[] = {"bin", "etc", "tmp", "proc", "sys", "dev"};
+    static const char *const applets[] = {"sh",    "cat",      "echo", "sleep", "true",  "false",
+                                          "touch", "ls",       "head", "trap",  "tty",   "stty",
+                                          "id",    "mount",    "dd",   "yes",   "kill",  "env",
+                                          "pwd",   "hostname", "wc",   "ping",  "chmod", "setsid"};
+    char path[256];
+    assert_int_equal(mkdir(layer, 0755), 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", layer, names[i]);
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    snprintf(path, sizeof path, "%s/bin/busybox", layer);
+    run_or_fail(ARGS("cp", "/bin/busybox", path));
+    for (size_t i = 0; i < sizeof applets / sizeof applets[0]; i++) {
+        snprintf(path, sizeof path, "%s/bin/%s", layer, applets[i]);
+        assert_int_equal(symlink("busybox", path), 0);
+    }
+}
+
+static void
+inbox_spawn(struct guest *guest, const struct guest_options *options)
+{
+    const char *argv[24];
+    size_t count = 0;
+    if (options->unprivileged) {
+        argv[count++] = "setpriv";
+        argv[count++] = "--reuid=65534";
+        argv[count++] = "--regid=65534";
+        argv[count++] = "--clear-groups";
+    }
+    argv[count++] = INBOX_PROGRAM;
+    argv[count++] = "--runtime";
+    argv[count++] = options->runtime;
+    argv[count++] = "--run-dir";
+    argv[count++] = guest->run_dir;
+    argv[count++] = "--sandbox-root";
+    argv[count++] = guest->sandbox;
+    argv[count++] = "--listen";
+    argv[count++] = guest->url;
+    argv[count++] = "--log-level";
+    argv[count++] = getenv("INBOX_LOG") ? getenv("INBOX_LOG") : "error";
+    if (options->standalone)
+        argv[count++] = "--standalone";
+    argv[count] = NULL;
+    char *copy[24];
+    memcpy(copy, argv, sizeof copy);
+    assert_int_equal(posix_spawnp(&guest->pid, argv[0], NULL, NULL, copy, environ), 0);
+}
+
+static void
+connect_client(struct guest *guest)
+{
+    struct error err;
+    struct caller_config config = {.url = guest->url, .timers = guest->timers};
+    if (caller_start(&config, &guest->caller, &err) != STATUS_OK ||
+        caller_wait_ready(guest->caller, clock_now_ns() + PATIENCE_S * NS_PER_S, &err) != STATUS_OK)
+        fail_msg("the inbox does not answer: %s", err.text);
+}
+
+void
+guest_start(struct guest *guest, const struct guest_options *options)
+{
+    struct error err;
+    *guest = (struct guest){.unprivileged = options->unprivileged};
+    strcpy(guest->dir, "/tmp/gcs-inbox-XXXXXX");
+    assert_non_null(mkdtemp(guest->dir));
+    snprintf(guest->run_dir, sizeof guest->run_dir, "%s/run", guest->dir);
+    snprintf(guest->sandbox, sizeof guest->sandbox, "%s/sandbox", guest->dir);
+    snprintf(guest->layer, sizeof guest->layer, "%s/layer", guest->dir);
+    snprintf(guest->url, sizeof guest->url, "ipc://%s/sock", guest->dir);
+    layer_make(guest->layer);
+    if (options->unprivileged)
+        assert_int_equal(chown(guest->dir, 65534, 65534), 0);
+    assert_int_equal(timers_start(&guest->timers, &err), STATUS_OK);
+    inbox_spawn(guest, options);
+    connect_client(guest);
+}
+
+void
+guest_restart(struct guest *guest, const struct guest_options *options)
+{
+    caller_stop(guest->caller);
+    guest->caller = NULL;
+    inbox_spawn(guest, options);
+    connect_client(guest);
+}
+
+/* Waits for the inbox's end, at most PATIENCE_S. */
+static int
+inbox_wait(struct guest *guest)
+{
+    int status = -1;
+    siginfo_t info = {.si_pid = 0};
+    struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    int64_t deadline_ns = clock_now_ns() + PATIENCE_S * NS_PER_S;
+    while (waitid(P_PID, (id_t)guest->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) {
+        if (clock_now_ns() > deadline_ns)
+            kill(guest->pid, SIGKILL);
+        nanosleep(&pause, NULL);
+        info.si_pid = 0;
+    }
+    waitpid(guest->pid, &status, 0);
+    guest->pid = 0;
+    return status;
+}
+
+int
+guest_end(struct guest *guest, int number)
+{
+    kill(guest->pid, number);
+    return inbox_wait(guest);
+}
+
+static int
+remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)info;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+void
+guest_remove(struct guest *guest)
+{
+    if (guest->pid > 0)
+        guest_end(guest, SIGTERM);
+    caller_stop(guest->caller);
+    timers_stop(guest->timers);
+    if (guest->dir[0] != '\0' && guest_mounts(guest) == 0)
+        nftw(guest->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    *guest = (struct guest){.pid = 0};
+}
+
+/* On the caller's thread: only records. */
+static void
+answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct outcome *outcome = arg;
+    if (response) {
+        size_t size = gcs__v1__response__get_packed_size(response);
+        uint8_t *bytes = malloc(size);
+        gcs__v1__response__pack(response, bytes);
+        outcome->response = gcs__v1__response__unpack(NULL, size, bytes);
+        free(bytes);
+    } else {
+        outcome->err = *err;
+    }
+    sem_post(&outcome->done);
+}
+
+Gcs__V1__Response *
+guest_call(struct guest *guest, Gcs__V1__Request *call)
+{
+    struct outcome outcome = {.response = NULL};
+    struct error err;
+    sem_init(&outcome.done, 0, 0);
+    if (caller_call(guest->caller, call, answered, &outcome, &err) != STATUS_OK)
+        fail_msg("cannot call: %s", err.text);
+    /* The caller gives every call an end: the call's own time limit. */
+    while (sem_wait(&outcome.done) < 0 && errno == EINTR)
+        ;
+    if (!outcome.response)
+        fail_msg("no answer: %s", outcome.err.text);
+    snprintf(last_message, sizeof last_message, "%s", outcome.response->message);
+    return outcome.response;
+}
+
+const char *
+guest_message(void)
+{
+    return last_message;
+}
+
+static int
+call_status(struct guest *guest, Gcs__V1__Request *call)
+{
+    Gcs__V1__Response *response = guest_call(guest, call);
+    int status = (int)response->status;
+    gcs__v1__response__free_unpacked(response, NULL);
+    return status;
+}
+
+void
+guest_expect(struct guest *guest, Gcs__V1__Request *call, int status)
+{
+    int got = call_status(guest, call);
+    if (got != status)
+        fail_msg("status %d instead of %d: %s", got, status, last_message);
+}
+
+static char *
+text_of(const char *text)
+{
+    /* protobuf-c's fields are not const; nothing writes to them. */
+    char *result;
+    memcpy(&result, &text, sizeof result);
+    return result;
+}
+
+#define REQUEST(variable, id)                                                                                \
+    Gcs__V1__Request variable;                                                                               \
+    gcs__v1__request__init(&variable);                                                                       \
+    variable.container_id = text_of(id)
+
+int
+guest_scratch(struct guest *guest, const char *target, bool add)
+{
+    REQUEST(call, "");
+    Gcs__V1__ContainerScratch scratch = GCS__V1__CONTAINER_SCRATCH__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    scratch.target = text_of(target);
+    scratch.size_bytes = add ? 64 << 20 : 0;
+    settings.request_type =
+        add ? GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD : GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_SCRATCH;
+    settings.container_scratch = &scratch;
+    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    call.modify_settings = &settings;
+    return call_status(guest, &call);
+}
+
+int
+guest_layers(struct guest *guest, const char *id, const char *target, bool add)
+{
+    REQUEST(call, id);
+    Gcs__V1__CombinedLayers layers = GCS__V1__COMBINED_LAYERS__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    char *lowers[] = {guest->layer};
+    layers.scratch_target = text_of(target);
+    layers.volume_id = text_of("volume");
+    settings.request_type =
+        add ? GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD : GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_COMBINED_LAYERS;
+    settings.combined_layers = &layers;
+    approval.n_lower_directories = add ? 1 : 0;
+    approval.lower_directories = lowers;
+    call.approval = &approval;
+    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    call.modify_settings = &settings;
+    return call_status(guest, &call);
+}
+
+static size_t
+length_of(const char *const *list)
+{
+    size_t count = 0;
+    while (list[count])
+        count++;
+    return count;
+}
+
+static void
+process_fill(Gcs__V1__Process *process, const struct guest_container *container)
+{
+    static const char *const env[] = {"PATH=/bin", NULL};
+    const char *const *variables = container->env ? container->env : env;
+    gcs__v1__process__init(process);
+    memcpy(&process->args, &container->args, sizeof process->args);
+    process->n_args = length_of(container->args);
+    memcpy(&process->env, &variables, sizeof process->env);
+    process->n_env = length_of(variables);
+    process->cwd = text_of(container->cwd ? container->cwd : "C:\\");
+    process->user = text_of(container->user ? container->user : "");
+    process->terminal = container->terminal;
+    process->console_height = container->rows;
+    process->console_width = container->columns;
+    process->stdin = container->stdin_wanted;
+    process->stdout = process->stderr = true;
+}
+
+int
+guest_create(struct guest *guest, const char *id, const struct guest_container *container)
+{
+    REQUEST(call, id);
+    Gcs__V1__Process process;
+    Gcs__V1__Spec spec = GCS__V1__SPEC__INIT;
+    Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    process_fill(&process, container);
+    spec.process = &process;
+    spec.mounts = container->mounts;
+    spec.n_mounts = container->mount_count;
+    spec.resources = container->resources;
+    spec.hostname = text_of(container->hostname ? container->hostname : "");
+    create.spec = &spec;
+    approval.allow_stdio = !container->stdio_denied;
+    call.approval = &approval;
+    call.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
+    call.create_container = &create;
+    return call_status(guest, &call);
+}
+
+int
+guest_run(struct guest *guest, const char *id, uint32_t *ret_process)
+{
+    REQUEST(call, id);
+    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
+    call.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
+    call.start_container = &start;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    int status = (int)response->status;
+    if (status == 0)
+        *ret_process = response->start_container->process_id;
+    gcs__v1__response__free_unpacked(response, NULL);
+    return status;
+}
+
+int
+guest_exec(struct guest *guest, const char *id, const struct guest_container *wanted, uint32_t *ret_process)
+{
+    REQUEST(call, id);
+    Gcs__V1__Process process;
+    Gcs__V1__ExecuteProcess execute = GCS__V1__EXECUTE_PROCESS__INIT;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    process_fill(&process, wanted);
+    execute.process = &process;
+    approval.allow_stdio = !wanted->stdio_denied;
+    call.approval = &approval;
+    call.body_case = GCS__V1__REQUEST__BODY_EXECUTE_PROCESS;
+    call.execute_process = &execute;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    int status = (int)response->status;
+    if (status == 0)
+        *ret_process = response->execute_process->process_id;
+    gcs__v1__response__free_unpacked(response, NULL);
+    return status;
+}
+
+int
+guest_signal(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Signal number)
+{
+    REQUEST(call, id);
+    Gcs__V1__SignalProcess body = GCS__V1__SIGNAL_PROCESS__INIT;
+    body.process_id = process;
+    body.signal = number;
+    call.body_case = GCS__V1__REQUEST__BODY_SIGNAL_PROCESS;
+    call.signal_process = &body;
+    return call_status(guest, &call);
+}
+
+int
+guest_shutdown(struct guest *guest, const char *id, bool forced)
+{
+    REQUEST(call, id);
+    Gcs__V1__ShutdownGraceful graceful = GCS__V1__SHUTDOWN_GRACEFUL__INIT;
+    Gcs__V1__ShutdownForced force = GCS__V1__SHUTDOWN_FORCED__INIT;
+    if (forced) {
+        call.body_case = GCS__V1__REQUEST__BODY_SHUTDOWN_FORCED;
+        call.shutdown_forced = &force;
+    } else {
+        call.body_case = GCS__V1__REQUEST__BODY_SHUTDOWN_GRACEFUL;
+        call.shutdown_graceful = &graceful;
+    }
+    return call_status(guest, &call);
+}
+
+int
+guest_delete(struct guest *guest, const char *id)
+{
+    REQUEST(call, id);
+    Gcs__V1__DeleteContainerState body = GCS__V1__DELETE_CONTAINER_STATE__INIT;
+    call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
+    call.delete_container_state = &body;
+    return call_status(guest, &call);
+}
+
+static void
+must(int status, const char *step)
+{
+    if (status != 0)
+        fail_msg("%s: status %d: %s", step, status, last_message);
+}
+
+/* Scratches are named after their containers, which have distinct first characters. */
+static void
+target_of(const char *id, char ret[16])
+{
+    snprintf(ret, 16, "scratch-%.4s", id);
+}
+
+uint32_t
+guest_container_up(struct guest *guest, const char *id, const struct guest_container *container)
+{
+    char target[16];
+    uint32_t process = 0;
+    target_of(id, target);
+    must(guest_scratch(guest, target, true), "scratch");
+    must(guest_layers(guest, id, target, true), "layers");
+    must(guest_create(guest, id, container), "create");
+    must(guest_run(guest, id, &process), "start");
+    return process;
+}
+
+void
+guest_container_down(struct guest *guest, const char *id)
+{
+    char target[16];
+    target_of(id, target);
+    must(guest_delete(guest, id), "delete");
+    must(guest_layers(guest, id, target, false), "remove the layers");
+    must(guest_scratch(guest, target, false), "remove the scratch");
+}
+
+struct guest_exit
+guest_wait(struct guest *guest, const char *id, uint32_t process, uint32_t wait_ms)
+{
+    REQUEST(call, id);
+    Gcs__V1__WaitForProcess body = GCS__V1__WAIT_FOR_PROCESS__INIT;
+    body.process_id = process;
+    body.wait_ms = wait_ms;
+    call.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
+    call.wait_for_process = &body;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    must((int)response->status, "wait");
+    struct guest_exit result = {.exited = response->wait_for_process->exited,
+                                .cut = response->wait_for_process->output_cut,
+                                .code = response->wait_for_process->exit_code};
+    gcs__v1__response__free_unpacked(response, NULL);
+    return result;
+}
+
+int
+guest_read(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Stream stream, uint64_t offset,
+           uint32_t wait_ms, char *ret, size_t max, size_t *ret_size, bool *ret_eof)
+{
+    REQUEST(call, id);
+    Gcs__V1__ReadStream body = GCS__V1__READ_STREAM__INIT;
+    body.process_id = process;
+    body.stream = stream;
+    body.offset = offset;
+    body.max_bytes = (uint32_t)max;
+    body.wait_ms = wait_ms;
+    call.body_case = GCS__V1__REQUEST__BODY_READ_STREAM;
+    call.read_stream = &body;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    int status = (int)response->status;
+    if (status == 0) {
+        *ret_size = response->read_stream->data.len;
+        *ret_eof = response->read_stream->eof;
+        if (*ret_size > 0)
+            memcpy(ret, response->read_stream->data.data, *ret_size);
+    }
+    gcs__v1__response__free_unpacked(response, NULL);
+    return status;
+}
+
+char *
+guest_output(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Stream stream, size_t *ret_size)
+{
+    size_t used = 0, capacity = 1 << 16;
+    char *text = malloc(capacity + 1);
+    bool eof = false;
+    int64_t deadline_ns = clock_now_ns() + PATIENCE_S * NS_PER_S;
+    while (!eof) {
+        if (capacity - used < 1 << 16) {
+            capacity *= 2;
+            text = realloc(text, capacity + 1);
+        }
+        size_t size = 0;
+        must(guest_read(guest, id, process, stream, used, 1000, text + used, 1 << 16, &size, &eof), "read");
+        used += size;
+        assert_true(clock_now_ns() < deadline_ns);
+    }
+    text[used] = '\0';
+    if (ret_size)
+        *ret_size = used;
+    return text;
+}
+
+void
+guest_output_has(struct guest *guest, const char *id, uint32_t process, const char *text, uint64_t *offset)
+{
+    char seen[65536 + 1];
+    size_t used = 0;
+    int64_t deadline_ns = clock_now_ns() + PATIENCE_S * NS_PER_S;
+    seen[0] = '\0';
+    while (!strstr(seen, text)) {
+        size_t size = 0;
+        bool eof = false;
+        must(guest_read(guest, id, process, GCS__V1__STREAM__STREAM_STDOUT, *offset, 1000, seen + used,
+                        sizeof seen - 1 - used, &size, &eof),
+             "read");
+        used += size;
+        *offset += size;
+        seen[used] = '\0';
+        if ((eof && !strstr(seen, text)) || clock_now_ns() > deadline_ns)
+            fail_msg("'%s' did not come; what came is '%s'", text, seen);
+    }
+}
+
+int
+guest_write(struct guest *guest, const char *id, uint32_t process, uint64_t offset, const char *bytes,
+            size_t size, bool eof, uint64_t *ret_accepted)
+{
+    REQUEST(call, id);
+    Gcs__V1__WriteStream body = GCS__V1__WRITE_STREAM__INIT;
+    body.process_id = process;
+    body.offset = offset;
+    memcpy(&body.data.data, &bytes, sizeof body.data.data);
+    body.data.len = size;
+    body.eof = eof;
+    call.body_case = GCS__V1__REQUEST__BODY_WRITE_STREAM;
+    call.write_stream = &body;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    int status = (int)response->status;
+    if (status == 0)
+        *ret_accepted = response->write_stream->accepted_through;
+    gcs__v1__response__free_unpacked(response, NULL);
+    return status;
+}
+
+Gcs__V1__Response *
+guest_properties(struct guest *guest, const char *id)
+{
+    REQUEST(call, id);
+    Gcs__V1__GetProperties body = GCS__V1__GET_PROPERTIES__INIT;
+    Gcs__V1__PropertyType types[] = {GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_SYSTEM_GUID,
+                                     GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_STATISTICS,
+                                     GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST};
+    body.types = types;
+    body.n_types = 3;
+    call.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
+    call.get_properties = &body;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    must((int)response->status, "properties");
+    return response;
+}
+
+Gcs__V1__Response *
+guest_events(struct guest *guest, uint64_t after_seq, uint32_t wait_ms)
+{
+    REQUEST(call, "");
+    Gcs__V1__WatchEvents body = GCS__V1__WATCH_EVENTS__INIT;
+    body.after_seq = after_seq;
+    body.wait_ms = wait_ms;
+    call.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
+    call.watch_events = &body;
+    Gcs__V1__Response *response = guest_call(guest, &call);
+    must((int)response->status, "events");
+    return response;
+}
+
+size_t
+guest_mounts(const struct guest *guest)
+{
+    char line[8192];
+    size_t count = 0;
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    while (file && fgets(line, sizeof line, file))
+        count += strstr(line, guest->dir) != NULL;
+    if (file)
+        fclose(file);
+    return count;
+}
+
+bool
+guest_path_exists(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+size_t
+guest_groups(const char *container_id)
+{
+    size_t count = 0;
+    char path[512];
+    DIR *directory = opendir("/sys/fs/cgroup");
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory))) {
+        snprintf(path, sizeof path, "/sys/fs/cgroup/%s/gcs-%s", entry->d_name, container_id);
+        count += guest_path_exists(path);
+    }
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+size_t
+guest_entries(const struct guest *guest, const char *name)
+{
+    size_t count = 0;
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", guest->run_dir, name);
+    DIR *directory = opendir(path);
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory)))
+        count += entry->d_name[0] != '.';
+    if (directory)
+        closedir(directory);
+    return count;
+}
