@@ -1,0 +1,248 @@
+/*
+ * Hostile input: texts made to be large, deep or slow end in a clear error or a decision, in bounded time and
+ * memory. The time limit is the test's; each case here takes a second or two at most.
+ */
+#include "server/policy/pattern.h"
+#include "tests/unit/policy/harness.h"
+
+#define HEAD "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\n"
+
+/* HEAD, `before`, `unit` as often as fits below `size` bytes, `after`; the caller frees it. */
+static char *
+repeat(const char *before, const char *unit, const char *after, size_t size)
+{
+    size_t fixed = strlen(HEAD) + strlen(before) + strlen(after), length = strlen(unit);
+    char *text = malloc(size + 1), *at = text;
+
+    assert_non_null(text);
+    assert_true(fixed < size);
+    at = stpcpy(stpcpy(at, HEAD), before);
+    for (size_t left = size - fixed; left >= length; left -= length)
+        at = mempcpy(at, unit, length);
+    strcpy(at, after);
+    return text;
+}
+
+static enum status
+load(const char *text, struct error *err)
+{
+    struct policy *policy = NULL;
+    enum status status = policy_load(text, strlen(text), POLICY_WINDOWS, &policy, err);
+    assert_true((status == STATUS_OK) == (policy != NULL));
+    policy_unref(policy);
+    return status;
+}
+
+static void
+sixteen_mebibytes_of_anything_load_or_are_refused(void **state)
+{
+    static const struct {
+        const char *before, *unit, *after;
+        enum status status;
+    } cases[] = {
+        {"x := [", "0,", "]", STATUS_OK},
+        {"x := [", "[],", "]", STATUS_OK},
+        {"x := [", "{},", "]", STATUS_OK},
+        {"x := [", "[0],", "]", STATUS_OK},
+        {"x := [", "{\"\":0},", "]", STATUS_OK},
+        {"x := [", "\"\\\\\",", "]", STATUS_OK},
+        {"x := [", "- 1,", "]", STATUS_OK},
+        {"x := {", "\"a\":1,", "}", STATUS_OK},
+        {"x := \"", "y", "\"", STATUS_OK},
+        {"# ", "y", "\n", STATUS_OK},
+        {"", "x := 1\n", "", STATUS_OK},
+        {"x := ", "[", "", STATUS_INVALID_ARGUMENT},
+        {"x := ", "{\"\":", "", STATUS_INVALID_ARGUMENT},
+        {"x := \"", "y", "", STATUS_INVALID_ARGUMENT},
+        {"containers := [", "{\"layers\":[]},", "]", STATUS_RESOURCE_EXHAUSTED},
+        {"external_processes := [", "{},", "]", STATUS_RESOURCE_EXHAUSTED},
+        {"containers := [{\"layers\":[]}]\nplatform_rules := [", "{},", "]", STATUS_RESOURCE_EXHAUSTED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct error err = {0};
+        char *text = repeat(cases[i].before, cases[i].unit, cases[i].after, LIMIT_POLICY_BYTES);
+        enum status status = load(text, &err);
+        if (status != cases[i].status)
+            fail_msg("%s%s...: %s %s", cases[i].before, cases[i].unit, status_name(status), err.text);
+        free(text);
+    }
+}
+
+static void
+one_byte_more_than_the_bound_is_refused(void **state)
+{
+    struct error err;
+    char *text = repeat("# ", "y", "\n", LIMIT_POLICY_BYTES);
+    struct policy *policy = NULL;
+    char *longer = realloc(text, LIMIT_POLICY_BYTES + 2);
+
+    (void)state;
+    assert_non_null(longer);
+    longer[LIMIT_POLICY_BYTES] = '\n';
+
+    enum status status = policy_load(longer, LIMIT_POLICY_BYTES + 1, POLICY_WINDOWS, &policy, &err);
+
+    assert_int_equal(status, STATUS_RESOURCE_EXHAUSTED);
+    assert_null(policy);
+    free(longer);
+}
+
+static void
+depth_has_a_bound_and_the_error_its_place(void **state)
+{
+    char text[20200];
+    struct error err;
+
+    (void)state;
+    strcpy(text, "package policy\nx := ");
+    memset(text + 20, '[', 10000);
+    memset(text + 10020, ']', 10000);
+    text[20020] = '\0';
+    assert_int_equal(load(text, &err), STATUS_INVALID_ARGUMENT);
+    assert_string_equal(err.text, "policy.rego:2:71: expected at most 64 levels of nesting");
+    memset(text + 20, '[', 65);
+    memset(text + 85, ']', 65);
+    text[150] = '\0';
+    assert_int_equal(load(text, &err), STATUS_OK);
+}
+
+/* A container with one pattern, and a variable made to be slow for it. */
+static bool
+create_with(const char *pattern, const char *entry)
+{
+    char text[1024];
+    snprintf(text, sizeof(text),
+             HEAD
+             "containers := [{\"command\": [\"a\"], \"layers\": [], \"mounted_cim\": [], \"user\": \"\", "
+             "\"working_dir\": \"\", \"allow_stdio_access\": true, \"env_rules\": [{\"pattern\": \"%s\", "
+             "\"strategy\": \"re2\"}]}]\nmount_cims := data.framework.mount_cims\n"
+             "create_container := data.framework.create_container\n",
+             pattern);
+    struct policy_state *state = harness_state(text, POLICY_STRICT);
+    const char *args[] = {"a"};
+    struct policy_request request = {.point = POLICY_CREATE_CONTAINER};
+    struct policy_verdict verdict;
+    struct arena arena;
+    struct error err;
+
+    request.process = (struct policy_process_input){.container_id = "c",
+                                                    .args = {.items = args, .count = 1},
+                                                    .env = {.items = &entry, .count = 1},
+                                                    .working_dir = "",
+                                                    .user = ""};
+    assert_true(harness_allows(state, "mount_cims", "{'container_id': 'c'}"));
+    arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+    bool allowed = policy_decide(state, &request, &arena, &verdict, &err) == STATUS_OK;
+    policy_record_undo(verdict.record);
+    arena_done(&arena);
+    policy_state_free(state);
+    return allowed;
+}
+
+static void
+patterns_take_linear_time(void **state)
+{
+    enum { LENGTH = 100000 };
+    char *entry = malloc(LENGTH + 2);
+
+    (void)state;
+    assert_non_null(entry);
+    memset(entry, 'a', LENGTH);
+    strcpy(entry + LENGTH, "");
+    assert_true(create_with("(a+)+$", entry));
+    assert_true(create_with("(.*a){30}", entry));
+    assert_true(create_with("(a|aa)+", entry));
+    entry[LENGTH] = 'b';
+    entry[LENGTH + 1] = '\0';
+    assert_false(create_with("(a+)+$", entry));
+    assert_false(create_with("(.*a){30}", entry));
+    assert_false(create_with("(a|aa)+", entry));
+    /* Beyond RE2's budget: valid by its grammar, and matches nothing. */
+    assert_false(create_with("((a{1,100}){1,100}){1,100}.*", entry));
+    free(entry);
+}
+
+static void
+patterns_have_a_bound_together(void **state)
+{
+    struct pattern_pool *pool = NULL;
+    struct error err;
+    enum status status = STATUS_OK;
+    unsigned made = 0;
+
+    (void)state;
+    assert_int_equal(pattern_pool_new(&pool, &err), STATUS_OK);
+    while (status == STATUS_OK && made < 100000) {
+        const struct pattern *pattern;
+        char text[64];
+        snprintf(text, sizeof(text), "%u(x{1000}y{1000}|z{900}.)*", made);
+        status = pattern_pool_get(pool, view_of(text), &pattern, &err);
+        made++;
+    }
+
+    assert_int_equal(status, STATUS_RESOURCE_EXHAUSTED);
+    assert_true(made > 10);
+    pattern_pool_free(pool);
+}
+
+static void
+an_environment_of_ten_thousand_entries_is_decided(void **state)
+{
+    enum { ENTRIES = 10000 };
+    char *seed = harness_read("tests/fixtures/policy-seed/policy.rego");
+    struct policy_state *fresh = harness_state(seed, POLICY_STRICT);
+    const char **items = calloc(ENTRIES, sizeof(*items));
+    char *texts = calloc(ENTRIES, 16);
+    const char *args[] = {"ping", "-t", "127.0.0.1"};
+    struct policy_verdict verdict;
+    struct arena arena;
+    struct error err;
+
+    (void)state;
+    assert_non_null(items);
+    assert_non_null(texts);
+    for (int i = 0; i < ENTRIES; i++) {
+        snprintf(texts + i * 16, 16, "V%d=%s", i / 2, i % 4 < 2 ? "x" : "\n");
+        items[i] = texts + i * 16;
+    }
+    assert_true(
+        harness_allows(fresh, "mount_cims",
+                       "{'container_id': 'c', 'layer_hashes': "
+                       "['8f05ecc2618a5410c5f5360d1bfe5f4b413dd18e3d7ba0bbc724d77e8d6e4628', "
+                       "'1aba71bb6a4b4c6df1dee7c37607c8e1da4eb6b93de103b6509daf8efd663a7d'], 'mounted_cim': "
+                       "['0b1bdf3036da10b119eb0f656d67f59a87e54bdaa932c3f9dbd1ace1a1738743']}"));
+    struct policy_request request = {.point = POLICY_CREATE_CONTAINER};
+    request.process = (struct policy_process_input){.container_id = "c",
+                                                    .args = {.items = args, .count = 3},
+                                                    .env = {.items = items, .count = ENTRIES},
+                                                    .working_dir = "C:\\",
+                                                    .user = ""};
+    arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+    assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_OK);
+    assert_int_equal(verdict.env.count, ENTRIES / 4); /* each twice, and half of them with a line feed */
+    policy_record_undo(verdict.record);
+    request.process.working_dir = "D:\\";
+    assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_PERMISSION_DENIED);
+    assert_true(strlen(err.text) <= 3072);
+    arena_done(&arena);
+    policy_state_free(fresh);
+    free(texts);
+    free(items);
+    free(seed);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sixteen_mebibytes_of_anything_load_or_are_refused),
+        cmocka_unit_test(one_byte_more_than_the_bound_is_refused),
+        cmocka_unit_test(depth_has_a_bound_and_the_error_its_place),
+        cmocka_unit_test(patterns_take_linear_time),
+        cmocka_unit_test(patterns_have_a_bound_together),
+        cmocka_unit_test(an_environment_of_ten_thousand_entries_is_decided),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
