@@ -107,7 +107,7 @@ main(int argc, char **argv)
     struct error err;
     sigset_t ending;
     standard_streams_open();
-    umask(0); /* modes go to mkdirat() and open() as they are; see server/mounts/sandbox_root.h */
+    umask(022); /* the usual one, for what we run: `runc exec` sets none and so hands ours to the process */
     log_set_program("gcs-inbox");
     options_parse(argc, argv, &options);
     log_set_level(options.log_level);

@@ -89,19 +89,18 @@ open_files_max(void)
     return (json_int_t)own.rlim_max;
 }
 
-/* The umask is said because the runtime would inherit ours, which is 0. jansson's packing steals the
- * references it is given, and gives up with NULL when one of them is NULL. */
+/* jansson's packing steals the references it is given, and gives up with NULL when one of them is NULL. */
 static json_t *
 process_json(const Gcs__V1__Process *process, const char *cwd, const struct oci_user *user)
 {
-    json_t *json = json_pack(
-        "{s:b, s:{s:I, s:I, s:i}, s:o, s:o, s:s, s:{s:o, s:o, s:o}, s:[{s:s, s:I, s:I}], s:b}", "terminal",
-        (int)process->terminal, "user", "uid", (json_int_t)user->uid, "gid", (json_int_t)user->gid, "umask",
-        0022, "args", strings((const char *const *)process->args, process->n_args), "env",
-        strings((const char *const *)process->env, process->n_env), "cwd", cwd, "capabilities", "bounding",
-        STRINGS(capabilities), "effective", STRINGS(capabilities), "permitted", STRINGS(capabilities),
-        "rlimits", "type", "RLIMIT_NOFILE", "hard", open_files_max(), "soft", (json_int_t)1024,
-        "noNewPrivileges", 1);
+    json_t *json =
+        json_pack("{s:b, s:{s:I, s:I}, s:o, s:o, s:s, s:{s:o, s:o, s:o}, s:[{s:s, s:I, s:I}], s:b}",
+                  "terminal", (int)process->terminal, "user", "uid", (json_int_t)user->uid, "gid",
+                  (json_int_t)user->gid, "args", strings((const char *const *)process->args, process->n_args),
+                  "env", strings((const char *const *)process->env, process->n_env), "cwd", cwd,
+                  "capabilities", "bounding", STRINGS(capabilities), "effective", STRINGS(capabilities),
+                  "permitted", STRINGS(capabilities), "rlimits", "type", "RLIMIT_NOFILE", "hard",
+                  open_files_max(), "soft", (json_int_t)1024, "noNewPrivileges", 1);
     if (json && process->terminal && process->console_height && process->console_width)
         json_object_set_new(json, "consoleSize",
                             json_pack("{s:I, s:I}", "height", (json_int_t)process->console_height, "width",
