@@ -65,7 +65,7 @@ source_bind(struct inbox *inbox, const Gcs__V1__Mount *mount, int mounts_fd, siz
     struct sandbox_path path;
     CLEANUP(fd_closep)
     int source_fd = -1;
-    char name[16];
+    char name[24];
     if (!inbox->sandbox)
         return error_set(err, STATUS_FAILED_PRECONDITION, 0, "the inbox was started without a sandbox root");
     TRY(sandbox_path_parse(arena, mount->source, strlen(mount->source), &path, err));

@@ -80,8 +80,11 @@ threads_start(struct inbox *inbox, unsigned workers, struct error *err)
 static enum status
 open_all(struct inbox *inbox, const struct inbox_config *config, struct error *err)
 {
-    TRY(run_dir_open(inbox->options.run_dir, &inbox->run_fd, err));
-    TRY(run_dir_lock(inbox->run_fd, inbox->options.run_dir, err));
+    CLEANUP(fd_closep)
+    int run_fd = -1;
+    TRY(run_dir_open(inbox->options.run_dir, &run_fd, err));
+    TRY(run_dir_lock(run_fd, inbox->options.run_dir, err));
+    inbox->run_fd = TAKE_FD(run_fd); /* what is in it is ours to clear away from here on */
     TRY(threads_start(inbox, config->workers, err));
     TRY(leftovers_remove(inbox, err));
     TRY(overlays_open(inbox->run_fd, inbox->options.run_dir, inbox->runtime->real, &inbox->overlays, err));

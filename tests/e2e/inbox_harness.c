@@ -162,6 +162,13 @@ inbox_wait(struct guest *guest)
 }
 
 int
+guest_end_of_start(struct guest *guest, const struct guest_options *options)
+{
+    inbox_spawn(guest, options);
+    return inbox_wait(guest);
+}
+
+int
 guest_end(struct guest *guest, int number)
 {
     kill(guest->pid, number);

@@ -51,6 +51,9 @@ void guest_start(struct guest *guest, const struct guest_options *options);
 /* Starts the inbox again in the same directory, and a new client. */
 void guest_restart(struct guest *guest, const struct guest_options *options);
 
+/* Starts an inbox that is expected to refuse, and returns its wait status. */
+int guest_end_of_start(struct guest *guest, const struct guest_options *options);
+
 /* Sends the inbox a signal and returns its wait status. */
 int guest_end(struct guest *guest, int number);
 

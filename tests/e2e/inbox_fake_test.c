@@ -1,0 +1,431 @@
+/* The inbox with the fake runtime, as nobody: the same code above the runtime's table, without root. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/base/clock.h"
+#include "server/base/limits.h"
+#include "server/base/status.h"
+#include "tests/e2e/inbox_harness.h"
+
+#define OUT GCS__V1__STREAM__STREAM_STDOUT
+
+static struct guest_options fake = {.runtime = "fake"};
+
+static int
+setup(void **state)
+{
+    struct guest *guest = calloc(1, sizeof *guest);
+    *state = guest;
+    fake.unprivileged = geteuid() == 0; /* started by nobody, it is nobody */
+    guest_start(guest, &fake);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    guest_remove(*state);
+    free(*state);
+    return 0;
+}
+
+static void
+event_types_are(struct guest *guest, const Gcs__V1__EventType *types, size_t count)
+{
+    Gcs__V1__Response *response = guest_events(guest, 0, 0);
+    Gcs__V1__WatchEventsResponse *events = response->watch_events;
+    assert_int_equal(events->n_events, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(events->events[i]->type, types[i]);
+        assert_int_equal(events->events[i]->seq, i + 1);
+    }
+    gcs__v1__response__free_unpacked(response, NULL);
+}
+
+static void
+events_come_in_the_order_of_a_life(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t process = 0;
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+    assert_int_equal(
+        guest_exec(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("exit", "3")}, &process),
+        STATUS_OK);
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, process, 20000).code, 3);
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, false), STATUS_OK);
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, init, 20000).code, 128 + SIGTERM);
+    guest_container_down(guest, GUEST_ID_A);
+
+    static const Gcs__V1__EventType types[] = {
+        GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED,         GCS__V1__EVENT_TYPE__EVENT_TYPE_STARTED,
+        GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_STARTED, GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED,
+        GCS__V1__EVENT_TYPE__EVENT_TYPE_GRACEFUL_EXIT,   GCS__V1__EVENT_TYPE__EVENT_TYPE_DELETED,
+    };
+    event_types_are(guest, types, 6);
+}
+
+static void
+an_exit_is_named_after_what_was_asked(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t first =
+        guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("exit", "0")});
+    assert_true(guest_wait(guest, GUEST_ID_A, first, 20000).exited);
+    uint32_t second =
+        guest_container_up(guest, GUEST_ID_B, &(struct guest_container){.args = ARGS("stubborn")});
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_B, false), STATUS_OK);
+    assert_false(guest_wait(guest, GUEST_ID_B, second, 0).exited);
+    assert_int_equal(guest_signal(guest, GUEST_ID_B, second, GCS__V1__SIGNAL__SIGNAL_TERMINATE), STATUS_OK);
+    assert_int_equal(guest_wait(guest, GUEST_ID_B, second, 20000).code, 128 + SIGKILL);
+
+    static const Gcs__V1__EventType types[] = {
+        GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED,         GCS__V1__EVENT_TYPE__EVENT_TYPE_STARTED,
+        GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT, GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED,
+        GCS__V1__EVENT_TYPE__EVENT_TYPE_STARTED,         GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT,
+    };
+    event_types_are(guest, types, 6);
+}
+
+static void
+each_state_refuses_what_it_does_not_allow(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t process = 0;
+    const struct guest_container pause = {.args = ARGS("pause")};
+    /* absent */
+    assert_int_equal(guest_run(guest, GUEST_ID_A, &process), STATUS_NOT_FOUND);
+    assert_int_equal(guest_delete(guest, GUEST_ID_A), STATUS_NOT_FOUND);
+    assert_int_equal(guest_create(guest, GUEST_ID_A, &pause), STATUS_FAILED_PRECONDITION); /* no layers */
+    assert_int_equal(guest_create(guest, "short", &pause), STATUS_INVALID_ARGUMENT);
+    /* created */
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_OK);
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_ALREADY_EXISTS);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", true), STATUS_OK);
+    assert_int_equal(guest_scratch(guest, "s", false), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_create(guest, GUEST_ID_A, &pause), STATUS_OK);
+    assert_int_equal(guest_create(guest, GUEST_ID_A, &pause), STATUS_ALREADY_EXISTS);
+    assert_int_equal(guest_exec(guest, GUEST_ID_A, &pause, &process), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", false), STATUS_FAILED_PRECONDITION);
+    /* running */
+    assert_int_equal(guest_run(guest, GUEST_ID_A, &process), STATUS_OK);
+    assert_int_equal(guest_run(guest, GUEST_ID_A, &process), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_delete(guest, GUEST_ID_A), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", false), STATUS_FAILED_PRECONDITION);
+    /* stopped */
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
+    assert_true(guest_wait(guest, GUEST_ID_A, process, 20000).exited);
+    assert_int_equal(guest_run(guest, GUEST_ID_A, &process), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_exec(guest, GUEST_ID_A, &pause, &process), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_FAILED_PRECONDITION);
+    /* The host takes the layers away first (spec/bridge.md 8.4); both orders work. */
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", false), STATUS_OK);
+    assert_int_equal(guest_delete(guest, GUEST_ID_A), STATUS_OK);
+    assert_int_equal(guest_scratch(guest, "s", false), STATUS_OK);
+    assert_int_equal(guest_entries(guest, "bundles"), 0);
+}
+
+static void
+a_created_container_can_be_deleted_and_its_exit_is_told(void **state)
+{
+    struct guest *guest = *state;
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_OK);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", true), STATUS_OK);
+    assert_int_equal(guest_create(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")}),
+                     STATUS_OK);
+
+    assert_int_equal(guest_delete(guest, GUEST_ID_A), STATUS_OK);
+
+    static const Gcs__V1__EventType types[] = {GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED,
+                                               GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT,
+                                               GCS__V1__EVENT_TYPE__EVENT_TYPE_DELETED};
+    event_types_are(guest, types, 3);
+}
+
+static void
+a_runtime_that_fails_leaves_nothing_behind(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t process = 0;
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_OK);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", true), STATUS_OK);
+
+    int created = guest_create(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("create-fails")});
+    assert_int_equal(guest_entries(guest, "bundles"), 0);
+    int again = guest_create(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("start-fails")});
+    int started = guest_run(guest, GUEST_ID_A, &process);
+    int deleted = guest_delete(guest, GUEST_ID_A);
+
+    assert_int_equal(created, STATUS_INTERNAL);
+    assert_int_equal(again, STATUS_OK);
+    assert_int_equal(started, STATUS_INTERNAL);
+    assert_int_equal(deleted, STATUS_OK);
+    assert_int_equal(guest_entries(guest, "bundles"), 0);
+}
+
+static void
+output_without_a_reader_waits_at_the_bound_and_nothing_is_lost(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t init =
+        guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("bytes", "3000000")});
+    /* 1 MiB in the buffer and 64 KiB in the pipe are less than 3,000,000: it cannot have ended. */
+    assert_false(guest_wait(guest, GUEST_ID_A, init, 200).exited);
+
+    size_t size = 0;
+    char *out = guest_output(guest, GUEST_ID_A, init, OUT, &size);
+
+    assert_int_equal(size, 3000000);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(out[i], 'a' + (int)(i % 26));
+    free(out);
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, init, 20000).code, 0);
+}
+
+static void
+read_output_is_forgotten_and_the_refusal_names_the_first_offset(void **state)
+{
+    struct guest *guest = *state;
+    char bytes[64];
+    size_t size = 0;
+    bool eof = false;
+    uint32_t init =
+        guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("echo", "one", "two")});
+    assert_true(guest_wait(guest, GUEST_ID_A, init, 20000).exited);
+
+    assert_int_equal(guest_read(guest, GUEST_ID_A, init, OUT, 0, 0, bytes, sizeof bytes, &size, &eof),
+                     STATUS_OK);
+    assert_int_equal(size, 8);
+    assert_memory_equal(bytes, "one two\n", 8);
+    assert_int_equal(guest_read(guest, GUEST_ID_A, init, OUT, 0, 0, bytes, sizeof bytes, &size, &eof),
+                     STATUS_OK);
+    assert_int_equal(size, 8);
+    assert_int_equal(guest_read(guest, GUEST_ID_A, init, OUT, 4, 0, bytes, sizeof bytes, &size, &eof),
+                     STATUS_OK);
+    assert_memory_equal(bytes, "two\n", 4);
+    assert_true(eof);
+    assert_int_equal(guest_read(guest, GUEST_ID_A, init, OUT, 3, 0, bytes, sizeof bytes, &size, &eof),
+                     STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(guest_message(), "first offset left is 4"));
+    assert_int_equal(guest_read(guest, GUEST_ID_A, init, OUT, 9, 0, bytes, sizeof bytes, &size, &eof),
+                     STATUS_INVALID_ARGUMENT);
+}
+
+static void
+denied_streams_never_hold_the_process_up_and_cannot_be_used(void **state)
+{
+    struct guest *guest = *state;
+    char bytes[8];
+    size_t size = 0;
+    uint64_t accepted = 0;
+    bool eof = false;
+    uint32_t init =
+        guest_container_up(guest, GUEST_ID_A,
+                           &(struct guest_container){
+                               .args = ARGS("bytes", "3000000"), .stdio_denied = true, .stdin_wanted = true});
+
+    struct guest_exit end = guest_wait(guest, GUEST_ID_A, init, 20000);
+
+    assert_true(end.exited);
+    assert_false(end.cut);
+    assert_int_equal(guest_read(guest, GUEST_ID_A, init, OUT, 0, 0, bytes, sizeof bytes, &size, &eof),
+                     STATUS_PERMISSION_DENIED);
+    assert_int_equal(guest_write(guest, GUEST_ID_A, init, 0, "x", 1, false, &accepted),
+                     STATUS_PERMISSION_DENIED);
+}
+
+static void
+held_output_cuts_the_wait_after_a_second(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("hold")});
+
+    int64_t began_ns = clock_now_ns();
+    struct guest_exit end = guest_wait(guest, GUEST_ID_A, init, 20000);
+
+    assert_true(end.exited);
+    assert_true(end.cut);
+    assert_true(clock_now_ns() - began_ns < 15 * NS_PER_S);
+    guest_container_down(guest, GUEST_ID_A);
+}
+
+static void
+input_is_taken_as_fast_as_it_is_read(void **state)
+{
+    struct guest *guest = *state;
+    enum { CHUNK = 200 * 1024, CHUNKS = 4 };
+    char *chunk = malloc(CHUNK);
+    memset(chunk, 'q', CHUNK);
+    uint32_t init = guest_container_up(guest, GUEST_ID_A,
+                                       &(struct guest_container){.args = ARGS("cat"), .stdin_wanted = true});
+    uint64_t accepted = 0;
+
+    int64_t deadline_ns = clock_now_ns() + 30 * NS_PER_S;
+    while (accepted < (uint64_t)CHUNK * CHUNKS && clock_now_ns() < deadline_ns) {
+        uint64_t left = (uint64_t)CHUNK * CHUNKS - accepted;
+        size_t size = left < CHUNK ? (size_t)left : CHUNK;
+        assert_int_equal(guest_write(guest, GUEST_ID_A, init, accepted, chunk, size, size == left, &accepted),
+                         STATUS_OK);
+    }
+    size_t size = 0;
+    char *out = guest_output(guest, GUEST_ID_A, init, OUT, &size);
+
+    assert_int_equal(size, CHUNK * CHUNKS);
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, init, 20000).code, 0);
+    free(out);
+    free(chunk);
+}
+
+static void
+terminal_of_a_fake_process_echoes(void **state)
+{
+    struct guest *guest = *state;
+    uint64_t offset = 0, accepted = 0;
+    uint32_t init = guest_container_up(
+        guest, GUEST_ID_A,
+        &(struct guest_container){.args = ARGS("cat"), .stdin_wanted = true, .terminal = true});
+
+    assert_int_equal(guest_write(guest, GUEST_ID_A, init, 0, "line\n", 5, true, &accepted), STATUS_OK);
+    guest_output_has(guest, GUEST_ID_A, init, "line\r\nline\r\n", &offset);
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, init, 20000).code, 0);
+}
+
+static void
+process_ids_are_never_used_again(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t last = guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+    for (int i = 0; i < 50; i++) {
+        uint32_t process = 0;
+        assert_int_equal(
+            guest_exec(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("exit", "0")}, &process),
+            STATUS_OK);
+        assert_true(process > last);
+        last = process;
+    }
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
+    assert_true(guest_wait(guest, GUEST_ID_A, last, 20000).exited);
+}
+
+static void
+old_ended_processes_make_way_for_new_ones(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t first = 0;
+    guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+    for (int i = 0; i < LIMIT_PROCESSES + 5; i++) {
+        uint32_t process = 0;
+        assert_int_equal(
+            guest_exec(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("exit", "0")}, &process),
+            STATUS_OK);
+        assert_true(guest_wait(guest, GUEST_ID_A, process, 20000).exited);
+        first = first ? first : process;
+    }
+    assert_int_equal(guest_signal(guest, GUEST_ID_A, first, GCS__V1__SIGNAL__SIGNAL_CTRL_C),
+                     STATUS_NOT_FOUND);
+}
+
+static void
+a_source_must_exist_below_the_sandbox_root(void **state)
+{
+    struct guest *guest = *state;
+    static const struct {
+        const char *source, *destination;
+        int status;
+    } cases[] = {
+        {"sandbox:///there", "/x", STATUS_OK},
+        {"sandbox:///missing", "/x", STATUS_NOT_FOUND},
+        {"sandbox:///../there", "/x", STATUS_INVALID_ARGUMENT},
+        {"/etc", "/x", STATUS_INVALID_ARGUMENT},
+        {"sandbox:///there", "/a/../b", STATUS_INVALID_ARGUMENT},
+        {"sandbox:///there", "/proc/sys", STATUS_INVALID_ARGUMENT},
+        {"sandbox:///there", "relative", STATUS_INVALID_ARGUMENT},
+        {"sandbox:///there", "C:\\", STATUS_INVALID_ARGUMENT},
+    };
+    char path[128];
+    snprintf(path, sizeof path, "%s/there", guest->sandbox);
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_OK);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", true), STATUS_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Gcs__V1__Mount mount = GCS__V1__MOUNT__INIT;
+        char type[] = "bind";
+        memcpy(&mount.source, &cases[i].source, sizeof mount.source);
+        memcpy(&mount.destination, &cases[i].destination, sizeof mount.destination);
+        mount.type = type;
+
+        int status = guest_create(guest, GUEST_ID_A,
+                                  &(struct guest_container){.args = ARGS("pause"),
+                                                            .mounts = (Gcs__V1__Mount *[]){&mount},
+                                                            .mount_count = 1});
+
+        if (status != cases[i].status)
+            fail_msg("'%s' at '%s': status %d: %s", cases[i].source, cases[i].destination, status,
+                     guest_message());
+        if (status == STATUS_OK)
+            assert_int_equal(guest_delete(guest, GUEST_ID_A), STATUS_OK);
+        assert_int_equal(guest_entries(guest, "bundles"), 0);
+    }
+}
+
+static void
+sigterm_ends_everything_and_leaves_an_empty_directory(void **state)
+{
+    struct guest *guest = *state;
+    guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("stubborn")});
+
+    int status = guest_end(guest, SIGTERM);
+
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(guest_entries(guest, "."), 0);
+}
+
+static void
+a_second_inbox_in_the_same_directory_is_refused(void **state)
+{
+    struct guest *guest = *state;
+    guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+    struct guest second = *guest;
+    snprintf(second.url, sizeof second.url, "ipc://%s/other", guest->dir);
+
+    int status = guest_end_of_start(&second, &fake);
+
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(guest_entries(guest, "bundles"), 1);
+    assert_int_equal(guest_entries(guest, "scratch"), 1);
+}
+
+int
+main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(events_come_in_the_order_of_a_life),
+        CASE(an_exit_is_named_after_what_was_asked),
+        CASE(each_state_refuses_what_it_does_not_allow),
+        CASE(a_created_container_can_be_deleted_and_its_exit_is_told),
+        CASE(a_runtime_that_fails_leaves_nothing_behind),
+        CASE(output_without_a_reader_waits_at_the_bound_and_nothing_is_lost),
+        CASE(read_output_is_forgotten_and_the_refusal_names_the_first_offset),
+        CASE(denied_streams_never_hold_the_process_up_and_cannot_be_used),
+        CASE(held_output_cuts_the_wait_after_a_second),
+        CASE(input_is_taken_as_fast_as_it_is_read),
+        CASE(terminal_of_a_fake_process_echoes),
+        CASE(process_ids_are_never_used_again),
+        CASE(old_ended_processes_make_way_for_new_ones),
+        CASE(a_source_must_exist_below_the_sandbox_root),
+        CASE(sigterm_ends_everything_and_leaves_an_empty_directory),
+        CASE(a_second_inbox_in_the_same_directory_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
