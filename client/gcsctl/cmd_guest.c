@@ -4,6 +4,7 @@
 
 #include "client/gcsctl/bringup.h"
 #include "client/gcsctl/command.h"
+#include "client/gcsctl/volume_add.h"
 #include "server/base/clock.h"
 #include "server/base/fd.h"
 #include "server/base/limits.h"
@@ -92,6 +93,13 @@ layers_result(struct tool *tool, const char *volume, const Gcs__V1__BlockCimsRes
 int
 command_layers_add(struct tool *tool, const struct arguments *arguments)
 {
+    struct identity identity;
+    struct error local;
+    enum status known = arguments->id != NULL ? identity_of(arguments->id, &identity, &local)
+                                              : identity_random(&identity, &local);
+    if (known != STATUS_OK)
+        return tool_fail_local(tool, "layers add", &local);
+
     const char *volume = arguments->items[0];
     size_t count = arguments->count - 1;
     const char **names = calloc(count, sizeof(*names));
@@ -99,19 +107,13 @@ command_layers_add(struct tool *tool, const struct arguments *arguments)
         abort();
     for (size_t i = 0; i < count; i++)
         names[i] = bringup_layer_name(arguments->items[i + 1]);
-
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
-    enum gcs_status status = gcs_add_volume(tool->conn, volume, names, count, &response, &err);
+    enum gcs_status status = volume_add(tool, identity.id, volume, names, count, &response, &err);
     free(names);
     if (status != GCS_OK)
         return tool_fail(tool, "layers add", &err);
-
-    static const Gcs__V1__BlockCimsResponse none = GCS__V1__BLOCK_CIMS_RESPONSE__INIT;
-    const Gcs__V1__ModifySettingsResponse *settings = response->modify_settings;
-    bool told =
-        settings != NULL && settings->resource_case == GCS__V1__MODIFY_SETTINGS_RESPONSE__RESOURCE_BLOCK_CIMS;
-    int result = layers_result(tool, volume, told ? settings->block_cims : &none);
+    int result = layers_result(tool, volume, volume_digests(response));
     gcs_response_free(response);
     return result;
 }
@@ -176,6 +178,20 @@ event_name(Gcs__V1__EventType type)
     return value != NULL ? value->name + sizeof("EVENT_TYPE_") - 1 : "UNKNOWN";
 }
 
+static bool
+event_is_exit(Gcs__V1__EventType type)
+{
+    switch (type) {
+    case GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED:
+    case GCS__V1__EVENT_TYPE__EVENT_TYPE_GRACEFUL_EXIT:
+    case GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT:
+    case GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void
 event_print(struct tool *tool, const Gcs__V1__Event *event)
 {
@@ -185,12 +201,14 @@ event_print(struct tool *tool, const Gcs__V1__Event *event)
                   "container_id", event->container_id, "process_id", (json_int_t)event->process_id,
                   "exit_code", (json_int_t)event->exit_code, "exit_code_unknown", event->exit_code_unknown,
                   "timestamp_us", (json_int_t)event->timestamp_us);
+    char process[32] = "", outcome[48] = "";
     if (event->process_id != 0)
-        (void)tool_result(tool, object, "%" PRIu64 " %s %s process %u exit code %u%s", event->seq, type,
-                          event->container_id, event->process_id, event->exit_code,
-                          event->exit_code_unknown ? " (unknown)" : "");
-    else
-        (void)tool_result(tool, object, "%" PRIu64 " %s %s", event->seq, type, event->container_id);
+        snprintf(process, sizeof(process), " process %u", event->process_id);
+    if (event_is_exit(event->type))
+        snprintf(outcome, sizeof(outcome), event->exit_code_unknown ? " exit code unknown" : " exit code %u",
+                 event->exit_code);
+    (void)tool_result(tool, object, "%" PRIu64 " %s %s%s%s", event->seq, type, event->container_id, process,
+                      outcome);
     fflush(tool->results);
 }
 

@@ -21,6 +21,11 @@ static const struct argp_option create_options[] = {
     {"id", OPTION_ID, "ID", 0, "64 lower-case hexadecimal digits instead of random ones", 0},
     NO_MORE,
 };
+static const struct argp_option layers_options[] = {
+    {"id", OPTION_ID, "ID", 0,
+     "The container that is to have them (default: any; combine asks the policy again)", 0},
+    NO_MORE,
+};
 static const struct argp_option exec_options[] = {
     {"tty", OPTION_TTY, NULL, 0, "A terminal for the process", 0},
     {"interactive", OPTION_INPUT, NULL, 0, "Pass standard input", 0},
@@ -96,7 +101,7 @@ const struct command commands[] = {
      .verb = "add",
      .usage = "VOLUME FILE...",
      .summary = "Mount verified layers, base first, as a volume",
-     .options = no_options,
+     .options = layers_options,
      .least = 2,
      .most = SIZE_MAX,
      .run = command_layers_add},

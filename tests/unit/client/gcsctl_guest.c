@@ -339,7 +339,8 @@ handle_settings(struct request *req)
         record(guest, "policy %s %.14s", type, (const char *)settings->security_policy->policy.data);
         break;
     case GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS:
-        record(guest, "layers %s %.4s %s %s", type, settings->block_cims->volume_id,
+        record(guest, "layers %s %.4s for %s %s %s", type, settings->block_cims->volume_id,
+               strcmp(req->call->container_id, GCS_UVM_ID) == 0 ? "guest" : "container",
                settings->block_cims->n_layers > 0 ? settings->block_cims->layers[0] : "-",
                settings->block_cims->n_layers > 1 ? settings->block_cims->layers[1] : "-");
         break;

@@ -188,9 +188,10 @@ static const char *const run_seed[] = {
     "run", SEED, "--policy", POLICY, "--layer", "/host/base.erofs", "--layer", "top.erofs", NULL};
 
 #define BEFORE_CREATE                                                                                        \
-    "policy add package policy\nlayers add vol- base.erofs top.erofs\nscratch add\ncombined add\n"
+    "policy add package policy\nlayers add vol- for container base.erofs top.erofs\nscratch add\ncombined "  \
+    "add\n"
 #define CREATE       "create ping sandbox:///tmp/atlas/emptydir/vol1\n"
-#define AFTER_DELETE "combined remove\nscratch remove\nlayers remove vol- - -\n"
+#define AFTER_DELETE "combined remove\nscratch remove\nlayers remove vol- for guest - -\n"
 
 static void
 run_with_a_sidecar_does_every_step_and_takes_them_back(void **state)
@@ -227,7 +228,7 @@ run_without_a_sidecar_makes_the_directory_in_the_guest_first(void **state)
     assert_int_equal(finish(fixture), 0);
     assert_string_equal(
         fixture->log,
-        "layers add vol- base.erofs top.erofs\nscratch add\ncombined add\n"
+        "layers add vol- for container base.erofs top.erofs\nscratch add\ncombined add\n"
         "exec guest [mkdir] [-p] [--] [/run/guest/sandbox/tmp/atlas/emptydir/vol1]\nwait 1\n" CREATE
         "start\nwait 2\ndelete\n" AFTER_DELETE);
 }
