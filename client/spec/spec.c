@@ -137,7 +137,7 @@ spec_exec_from_cri(const struct cri_container *container, const struct cri_strin
                    Gcs__V1__Process **ret, struct error *err)
 {
     struct cri_strings env;
-    const char *user;
+    const char *user = NULL;
     TRY(env_of(container, arena, &env, err));
     TRY(user_of(container, arena, &user, err));
     return spec_process(args, &env, container->working_dir, user, arena, ret, err);
