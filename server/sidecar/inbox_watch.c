@@ -4,17 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/clock.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/sidecar/sidecar.h"
 
+/* How long to wait before asking again an inbox that is there but did not tell: not at once, since one that
+ * refuses would be asked as fast as it can refuse. */
+#define AGAIN_NS (100 * NS_PER_MS)
+
 struct inbox_watch {
     struct sidecar *sidecar;
-    _Atomic uint64_t seen; /* the last event of this inbox that was passed on */
-    atomic_bool asking;    /* a WatchEvents is under way */
+    _Atomic(struct caller *) inbox; /* NULL until inbox_watch_start() */
+    _Atomic uint64_t seen;          /* the last event of this inbox that was passed on */
+    atomic_bool asking;             /* a WatchEvents is under way */
+    struct timer again;
 };
 
 static void ask(struct inbox_watch *watch);
+
+static void
+again_fired(struct timer *timer, void *arg)
+{
+    (void)timer;
+    ask(arg);
+}
 
 struct inbox_watch *
 inbox_watch_new(struct sidecar *sidecar)
@@ -23,7 +37,22 @@ inbox_watch_new(struct sidecar *sidecar)
     if (!watch)
         abort();
     watch->sidecar = sidecar;
+    timer_init(&watch->again, sidecar->timers, again_fired, watch);
     return watch;
+}
+
+void
+inbox_watch_start(struct inbox_watch *watch, struct caller *inbox)
+{
+    atomic_store(&watch->inbox, inbox);
+    if (atomic_load(&watch->sidecar->inbox_connected)) /* it was there before the caller was known */
+        ask(watch);
+}
+
+void
+inbox_watch_stop(struct inbox_watch *watch)
+{
+    timer_cancel_and_wait(&watch->again);
 }
 
 void
@@ -59,16 +88,25 @@ take_event(struct sidecar *sidecar, const Gcs__V1__Event *from)
     event_log_append(sidecar->events, &event);
 }
 
+/* No answer came, or a refusal. Without a connection the inbox is asked again when it is back; with one, the
+ * call was lost on the way to here (a deadline, a change of connection that has already been reported). */
+static void
+not_told(struct inbox_watch *watch, const char *reason)
+{
+    atomic_store(&watch->asking, false);
+    LOG_DEBUG("no events from the inbox", LOG_TEXT("reason", reason));
+    if (atomic_load(&watch->sidecar->inbox_connected) &&
+        timer_arm(&watch->again, clock_now_ns() + AGAIN_NS) != STATUS_OK)
+        LOG_ERROR("no memory to ask the inbox for events again");
+}
+
 static void
 answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
 {
     struct inbox_watch *watch = arg;
-    atomic_store(&watch->asking, false);
     if (!response || response->status != STATUS_OK) {
-        LOG_DEBUG("no events from the inbox", LOG_TEXT("reason", err ? err->text : response->message));
-        if (atomic_load(&watch->sidecar->inbox_connected) && response)
-            ask(watch);
-        return; /* asked again when the inbox is back */
+        not_told(watch, err ? err->text : response->message);
+        return;
     }
     const Gcs__V1__WatchEventsResponse *body = response->watch_events;
     uint64_t seen = atomic_load(&watch->seen);
@@ -79,13 +117,15 @@ answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
         seen = body->events[i]->seq;
     }
     atomic_store(&watch->seen, seen);
+    atomic_store(&watch->asking, false);
     ask(watch);
 }
 
 static void
 ask(struct inbox_watch *watch)
 {
-    if (atomic_exchange(&watch->asking, true))
+    struct caller *inbox = atomic_load(&watch->inbox);
+    if (!inbox || atomic_exchange(&watch->asking, true))
         return;
     Gcs__V1__WatchEvents body = GCS__V1__WATCH_EVENTS__INIT;
     body.after_seq = atomic_load(&watch->seen);
@@ -95,8 +135,8 @@ ask(struct inbox_watch *watch)
     call.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
     call.watch_events = &body;
     struct error err;
-    if (caller_call(watch->sidecar->inbox, &call, answered, watch, &err) != STATUS_OK)
-        atomic_store(&watch->asking, false); /* the connection is gone: asked again when it is back */
+    if (caller_call(inbox, &call, answered, watch, &err) != STATUS_OK)
+        not_told(watch, err.text);
 }
 
 static void

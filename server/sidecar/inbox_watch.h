@@ -2,11 +2,11 @@
  * The sidecar's eye on the inbox: whether it is there, and what happens to containers.
  *
  * It asks the inbox for events for as long as there is a connection, brings the container table up to date
- * with each and passes it on to the host's own event log. When the inbox is gone, or comes back as another
- * run of the program, every container that lived in it is reported as an unexpected exit with an unknown
- * code.
+ * with each and passes it on to the host's own event log. When the inbox comes back as another run of the
+ * program, which ends what its predecessor left, every container that lived in it is reported as an
+ * unexpected exit with an unknown code; until then its containers may well run on.
  *
- * Threads: everything runs on the caller's threads; nothing blocks.
+ * Threads: everything runs on the caller's threads and the timer thread; nothing blocks.
  */
 #ifndef SERVER_SIDECAR_INBOX_WATCH_H
 #define SERVER_SIDECAR_INBOX_WATCH_H
@@ -16,10 +16,16 @@
 struct sidecar;
 struct inbox_watch;
 
-/* Aborts without memory: start-up only. */
+/* The sidecar has its timers. Aborts without memory: start-up only. */
 struct inbox_watch *inbox_watch_new(struct sidecar *sidecar);
 
-/* After the caller has been stopped. NULL is fine. */
+/* Tells the watch the caller whose states it gets: they may come before caller_start() has returned it. */
+void inbox_watch_start(struct inbox_watch *watch, struct caller *inbox);
+
+/* Ends what the watch does by itself: after caller_shut(), before caller_stop(). */
+void inbox_watch_stop(struct inbox_watch *watch);
+
+/* After inbox_watch_stop(), or when it was never started. NULL is fine. */
 void inbox_watch_free(struct inbox_watch *watch);
 
 /* The caller_state_fn for the inbox's caller; `arg` is the watch. */

@@ -54,6 +54,7 @@ start_server(struct sidecar *sidecar, const struct sidecar_config *config, struc
         .fail_fast = true,
     };
     TRY(caller_start(&inbox, &sidecar->inbox, err));
+    inbox_watch_start(sidecar->watch, sidecar->inbox);
     for (size_t i = 0; i < config->listen_count; i++)
         TRY(rpc_server_listen(sidecar->server, config->listen_urls[i], err));
     return STATUS_OK;
@@ -68,11 +69,11 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
     sidecar->drain_ns = config->drain_ns;
     sidecar->gate = policy_gate_new(config->host_data);
     sidecar->containers = container_table_new();
-    sidecar->watch = inbox_watch_new(sidecar);
     enum status status = timers_start(&sidecar->timers, err);
     if (status == STATUS_OK)
         status = pool_start(config->workers, LIMIT_QUEUED_JOBS, &sidecar->pool, err);
     if (status == STATUS_OK) {
+        sidecar->watch = inbox_watch_new(sidecar);
         sidecar->events = event_log_new(sidecar->timers);
         status = sidecar->events
                      ? start_mounts(sidecar, config, err)
@@ -102,8 +103,10 @@ sidecar_stop(struct sidecar *sidecar)
                     LOG_NUMBER("count", (int64_t)rpc_server_under_way(sidecar->server)));
     if (sidecar->events)
         event_log_close(sidecar->events);
-    if (sidecar->inbox)
+    if (sidecar->inbox) {
         caller_shut(sidecar->inbox);
+        inbox_watch_stop(sidecar->watch);
+    }
     rpc_server_stop(sidecar->server);
     pool_stop(sidecar->pool);
     caller_stop(sidecar->inbox);
