@@ -46,6 +46,15 @@ help_filter(int key, const char *text, void *input)
     return list; /* argp frees what differs from `text` */
 }
 
+static bool
+command_needs_verb(const char *name)
+{
+    for (size_t i = 0; i < commands_count; i++)
+        if (commands[i].verb != NULL && strcmp(commands[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static error_t
 parse(int key, char *text, struct argp_state *state)
 {
@@ -60,7 +69,10 @@ parse(int key, char *text, struct argp_state *state)
         invocation->command =
             command_find(state->argc - state->next + 1, state->argv + state->next - 1, &words);
         if (invocation->command == NULL)
-            argp_error(state, "there is no command '%s'; --help lists them", text);
+            argp_error(state,
+                       command_needs_verb(text) ? "'%s' needs its second word; --help lists them"
+                                                : "there is no command '%s'; --help lists them",
+                       text);
         invocation->first = state->next - 1 + words - 1;
         state->next = state->argc; /* the rest is the command's */
         return 0;

@@ -106,6 +106,46 @@ check_counts(const struct parsing *parsing, struct argp_state *state)
         argp_error(state, "too many arguments");
 }
 
+/* Options that only set a flag, and those that only keep their text. */
+struct plain_option {
+    int key;
+    size_t offset; /* of the field in struct arguments */
+};
+
+static const struct plain_option flags[] = {
+    {OPTION_DETACH, offsetof(struct arguments, detach)},
+    {OPTION_FOLLOW, offsetof(struct arguments, follow)},
+    {OPTION_FORCE, offsetof(struct arguments, force)},
+    {OPTION_INPUT, offsetof(struct arguments, input)},
+    {OPTION_KEEP, offsetof(struct arguments, keep)},
+    {OPTION_TTY, offsetof(struct arguments, tty)},
+    {OPTION_STDERR, offsetof(struct arguments, from_stderr)},
+};
+
+static const struct plain_option texts[] = {
+    {OPTION_CONFIG, offsetof(struct arguments, config)}, {OPTION_CWD, offsetof(struct arguments, cwd)},
+    {OPTION_ID, offsetof(struct arguments, id)},         {OPTION_POLICY, offsetof(struct arguments, policy)},
+    {OPTION_SIGNAL, offsetof(struct arguments, signal)}, {OPTION_USER, offsetof(struct arguments, user)},
+};
+
+static bool
+parse_plain(int key, const char *text, struct arguments *arguments)
+{
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (flags[i].key != key)
+            continue;
+        *(bool *)((char *)arguments + flags[i].offset) = true;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i].key != key)
+            continue;
+        *(const char **)(void *)((char *)arguments + texts[i].offset) = text;
+        return true;
+    }
+    return false;
+}
+
 static error_t
 parse_option(int key, char *text, struct argp_state *state)
 {
@@ -121,29 +161,11 @@ parse_option(int key, char *text, struct argp_state *state)
     case ARGP_KEY_END:
         check_counts(parsing, state);
         return 0;
-    case OPTION_POLICY:
-        arguments->policy = text;
-        return 0;
     case OPTION_LAYER:
         list_add(&parsing->layers, text);
         return 0;
     case OPTION_ENV:
         list_add(&parsing->envs, text);
-        return 0;
-    case OPTION_ID:
-        arguments->id = text;
-        return 0;
-    case OPTION_SIGNAL:
-        arguments->signal = text;
-        return 0;
-    case OPTION_CWD:
-        arguments->cwd = text;
-        return 0;
-    case OPTION_USER:
-        arguments->user = text;
-        return 0;
-    case OPTION_CONFIG:
-        arguments->config = text;
         return 0;
     case OPTION_SIZE:
         arguments->size_bytes = number_parse(state, "size", text, UINT64_MAX);
@@ -151,34 +173,13 @@ parse_option(int key, char *text, struct argp_state *state)
     case OPTION_AFTER:
         arguments->after = number_parse(state, "after", text, UINT64_MAX);
         return 0;
-    case OPTION_KEEP:
-        arguments->keep = true;
-        return 0;
-    case OPTION_FORCE:
-        arguments->force = true;
-        return 0;
-    case OPTION_FOLLOW:
-        arguments->follow = true;
-        return 0;
-    case OPTION_TTY:
-        arguments->tty = true;
-        return 0;
-    case OPTION_INPUT:
-        arguments->input = true;
-        return 0;
     case OPTION_GUEST:
         if (parsing->items.count > 0)
             argp_error(state, "--guest takes no container id");
         arguments->guest = true;
         return 0;
-    case OPTION_DETACH:
-        arguments->detach = true;
-        return 0;
-    case OPTION_STDERR:
-        arguments->from_stderr = true;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_plain(key, text, arguments) ? 0 : ARGP_ERR_UNKNOWN;
     }
 }
 

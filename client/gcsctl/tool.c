@@ -51,9 +51,9 @@ tool_connect(struct tool *tool)
 static void
 dump_line(FILE *file, json_t *object)
 {
+    /* jansson makes no object of a text that is no UTF-8; the line then says at least that there was one. */
     char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
-    if (text != NULL)
-        fprintf(file, "%s\n", text);
+    fprintf(file, "%s\n", text != NULL ? text : "{}");
     free(text);
     json_decref(object);
     fflush(file);
