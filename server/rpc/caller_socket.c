@@ -4,12 +4,13 @@
 #include <errno.h>
 #include <nanomsg/nn.h>
 #include <nanomsg/reqrep.h>
+#include <nanomsg/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/un.h>
 
-/* nanomsg waits this long before it connects again: longer than two looks at the connection, so that none is
- * lost unseen, and short beside what a server needs to start. */
+/* nanomsg waits this long before it connects again: short beside what a server needs to start, and never so
+ * short that a server that is not there costs time. */
 #define RECONNECT_MS 50
 
 #define IPC_PREFIX   "ipc://"
@@ -43,11 +44,13 @@ static bool
 options_set(struct caller_socket *sock, size_t receive_bytes_max)
 {
     int receive_max = (int)receive_bytes_max, interval = RECONNECT_MS, interval_max = RECONNECT_MS;
+    int no_delay = 1; /* requests are whole messages: nothing is gained by holding one back for the next */
     size_t size = sizeof sock->writable_fd;
     return nn_setsockopt(sock->handle, NN_SOL_SOCKET, NN_RCVMAXSIZE, &receive_max, sizeof receive_max) == 0 &&
            nn_setsockopt(sock->handle, NN_SOL_SOCKET, NN_RECONNECT_IVL, &interval, sizeof interval) == 0 &&
            nn_setsockopt(sock->handle, NN_SOL_SOCKET, NN_RECONNECT_IVL_MAX, &interval_max,
                          sizeof interval_max) == 0 &&
+           nn_setsockopt(sock->handle, NN_TCP, NN_TCP_NODELAY, &no_delay, sizeof no_delay) == 0 &&
            nn_getsockopt(sock->handle, NN_SOL_SOCKET, NN_SNDFD, &sock->writable_fd, &size) == 0;
 }
 
