@@ -423,7 +423,7 @@ import_add(struct parser *parser, struct view import, uint32_t offset, struct er
         if (view_equal(parser->imports[i], import))
             return lexer_refuse(&parser->lexer, offset, err, "expected no second import of '%.*s'",
                                 (int)import.length, import.text);
-    /* Six different imports exist; parse_import() lets no other through. */
+    /* There are seven different ones; parse_import() lets no other through. */
     parser->imports[parser->imports_count++] = import;
     return STATUS_OK;
 }

@@ -26,8 +26,9 @@
  * that holds `args` joined the Windows way, as the reference's host sends them. (An entry ["cmd"] thus allows
  * args
  * ["cmd"] and not ["cmd", "/c", "mkdir"], and an entry ["cmd /c dir"] allows args ["cmd", "/c", "dir"].)
- * What runs is always `args`. The reference rule set looks at `args` alone, and create_container does so in
- * both.
+ * What runs is always `args`. A point that the policy answers with a constant, {"allowed": true}, is its
+ * author's word: no candidate is asked, so no mounts are matched either. The reference rule set looks at
+ * `args` alone, and create_container does so in both.
  *
  * Threads: a compiled policy is shared read-only by any number of threads. A state has one lock inside
  * (RANK_POLICY) and every function here may be called from any thread; deciding and recording is one critical

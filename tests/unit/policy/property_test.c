@@ -58,8 +58,10 @@ static const char *const mount_rules[] = {
 static const char *const registries[] = {
     "",
     ", 'registry_changes': {'add_values': []}",
-    ", 'registry_changes': {'add_values': [{'key': {'hive': 'H', 'name': 'K'}, 'name': 'N', 'type': 'DWord', "
-    "'dword_value': 1}], 'delete_keys': [{'hive': 'H', 'name': 'D'}]}",
+    /* clang takes two joined literals in a list for a missing comma, but for the parentheses. */
+    (", 'registry_changes': {'add_values': [{'key': {'hive': 'H', 'name': 'K'}, 'name': 'N', 'type': "
+     "'DWord', "
+     "'dword_value': 1}], 'delete_keys': [{'hive': 'H', 'name': 'D'}]}"),
 };
 
 /* Up to `most` of the items, comma-separated. */
