@@ -276,6 +276,21 @@ keep_leaves_all_directories_of_deleted_containers(void **state)
 }
 
 static void
+forgetting_leaves_the_directories_to_whoever_comes_next(void **state)
+{
+    struct sandbox_fixture *fixture = *state;
+    struct directory_hold *forgotten = fixture_hold(fixture, "sandbox:///p/a");
+    struct directory_hold *later = fixture_hold(fixture, "sandbox:///p/a sandbox:///p/b");
+
+    directory_hold_forget(forgotten);
+    directory_hold_forget(NULL);
+    fixture_release(fixture, later);
+
+    assert_string_equal(fixture_tree(fixture), "p/ p/a/");
+    assert_int_equal(sandbox_root_directories(fixture->root), 0);
+}
+
+static void
 a_directory_that_vanished_meanwhile_is_no_failure(void **state)
 {
     struct sandbox_fixture *fixture = *state;
@@ -326,6 +341,7 @@ main(void)
         TEST(a_parent_with_foreign_contents_stays_when_its_containers_have_gone),
         TEST(the_last_hold_takes_the_contents_along_even_if_its_own_request_failed),
         TEST(keep_leaves_all_directories_of_deleted_containers),
+        TEST(forgetting_leaves_the_directories_to_whoever_comes_next),
         TEST(a_directory_that_vanished_meanwhile_is_no_failure),
         TEST(a_directory_removed_and_wanted_again_is_made_anew),
     };

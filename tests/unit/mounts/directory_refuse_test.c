@@ -45,39 +45,53 @@ static void
 a_link_at_any_position_is_refused(void **state)
 {
     struct sandbox_fixture *fixture = *state;
+    /* Whoever followed the link would find all that is asked for. */
     fixture_mkdir(fixture, "../outside", 0777);
+    fixture_mkdir(fixture, "../outside/b", 0777);
+    fixture_mkdir(fixture, "../outside/b/c", 0777);
     fixture_mkdir(fixture, "inside", 0777);
+    fixture_mkdir(fixture, "inside/b", 0777);
+    fixture_mkdir(fixture, "inside/b/c", 0777);
     static const struct {
-        bool below_base;
+        bool relative;
         const char *text;
-    } targets[] = {{true, "/outside"},
-                   {true, "/root/inside"},
-                   {true, "/nowhere"},
+    } targets[] = {{true, "../outside"},
+                   {true, "inside"},
+                   {true, "../nowhere"},
                    {false, "/"},
                    {false, "/proc/self/cwd"}};
     static const struct {
-        const char *link, *source;
+        const char *to_root, *link, *source;
     } positions[] = {
-        {"l", "sandbox:///l"},           {"l", "sandbox:///l/b"},     {"l", "sandbox:///l/b/c/d"},
-        {"a/l", "sandbox:///a/l"},       {"a/l", "sandbox:///a/l/c"}, {"a/b/l", "sandbox:///a/b/l"},
-        {"a/b/l", "sandbox:///a/b/l/d"},
+        {"", "l", "sandbox:///l"},
+        {"", "l", "sandbox:///l/b"},
+        {"", "l", "sandbox:///l/b/c/d"},
+        {"../", "a/l", "sandbox:///a/l"},
+        {"../", "a/l", "sandbox:///a/l/c"},
+        {"../../", "a/b/l", "sandbox:///a/b/l"},
+        {"../../", "a/b/l", "sandbox:///a/b/l/b/c"},
     };
     fixture_mkdir(fixture, "a", 0777);
     fixture_mkdir(fixture, "a/b", 0777);
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         for (size_t j = 0; j < sizeof positions / sizeof positions[0]; j++) {
             char target[128], sources[128];
-            snprintf(target, sizeof target, "%s%s", targets[i].below_base ? fixture->base : "",
+            snprintf(target, sizeof target, "%s%s", targets[i].relative ? positions[j].to_root : "",
                      targets[i].text);
             fixture_link(fixture, target, positions[j].link);
-            snprintf(sources, sizeof sources, "sandbox:///new/x %s sandbox:///a/b/new/y",
+            /* First, when the plan tries its luck with all components at once, and last. */
+            snprintf(sources, sizeof sources, "%s sandbox:///new/x", positions[j].source);
+            refused(fixture, sources, STATUS_FAILED_PRECONDITION, "it is a symbolic link");
+            snprintf(sources, sizeof sources, "sandbox:///new/x sandbox:///a/b/new/y %s",
                      positions[j].source);
             refused(fixture, sources, STATUS_FAILED_PRECONDITION, "it is a symbolic link");
             assert_non_null(strstr(fixture->err.text, positions[j].link));
             assert_int_equal(unlink(at(fixture, positions[j].link)), 0);
         }
     }
-    assert_int_equal(rmdir(at(fixture, "../outside")), 0); /* still empty */
+    assert_int_equal(rmdir(at(fixture, "../outside/b/c")), 0); /* nothing was made in any of them */
+    assert_int_equal(rmdir(at(fixture, "../outside/b")), 0);
+    assert_int_equal(rmdir(at(fixture, "../outside")), 0);
     assert_int_equal(access(at(fixture, "../nowhere"), F_OK), -1);
 }
 
