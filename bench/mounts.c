@@ -31,7 +31,8 @@ struct arguments {
     int place;    /* NO_KIND: all */
     size_t count; /* 0: 16 and 64 */
     bool once;
-    int shape, way; /* of --once; way NO_KIND: nothing at all */
+    int shape; /* NO_KIND: all */
+    int way;   /* of --once; NO_KIND: nothing at all */
 };
 
 struct result {
@@ -185,6 +186,8 @@ place_measure(enum mounts_place_kind kind, const struct arguments *arguments, js
         for (enum mounts_shape shape = 0; good && shape < SHAPES; shape++) {
             if (arguments->count > 0 && arguments->count != counts[i])
                 continue;
+            if (arguments->shape != NO_KIND && arguments->shape != (int)shape)
+                continue;
             struct result result;
             good = shape_measure(&place, shape, counts[i], arguments->rounds, &result);
             if (!good)
@@ -261,14 +264,20 @@ option_parse(int key, char *value, struct argp_state *state)
         return 0;
     case 'o':
         arguments->once = true;
+        return 0;
+    case 's':
         arguments->shape = name_find(value, mounts_shape_names, SHAPES);
         if (arguments->shape == NO_KIND)
-            argp_error(state, "--once is siblings, parents, below or existing, not '%s'", value);
+            argp_error(state, "--shape is siblings, parents, below or existing, not '%s'", value);
         return 0;
     case 'w':
         arguments->way = name_find(value, mounts_way_names, WAYS);
         if (arguments->way == NO_KIND && strcmp(value, "nothing") != 0)
             argp_error(state, "--way is loop, reference, walk, plan or nothing, not '%s'", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->once && arguments->shape == NO_KIND)
+            argp_error(state, "--once needs --shape");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -284,7 +293,8 @@ bench_mounts(int argc, char **argv)
         {"dir", 'd', "PATH", 0, "Where the local disk is (/var/tmp)", 0},
         {"place", 'p', "NAME", 0, "Only tmpfs, disk or slow", 0},
         {"mounts", 'm', "N", 0, "Only 16 or 64 mounts", 0},
-        {"once", 'o', "SHAPE", 0, "Make one set of directories in --dir once, and leave it (for strace)", 0},
+        {"shape", 's', "NAME", 0, "Only siblings, parents, below or existing", 0},
+        {"once", 'o', 0, 0, "Make the directories of --shape in --dir once, and leave them (for strace)", 0},
         {"way", 'w', "WAY", 0, "With --once: loop, reference, walk, plan or nothing (nothing)", 0},
         {0},
     };
@@ -297,7 +307,8 @@ bench_mounts(int argc, char **argv)
                "stat "
                "and mkdir -p, our walk alone, and our plan with the pool.",
     };
-    struct arguments arguments = {.rounds = ROUNDS_DEFAULT, .place = NO_KIND, .way = NO_KIND};
+    struct arguments arguments = {
+        .rounds = ROUNDS_DEFAULT, .place = NO_KIND, .shape = NO_KIND, .way = NO_KIND};
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     if (arguments.once)
         return run_once(&arguments);
