@@ -19,6 +19,12 @@ forward_call(const struct request *req)
     return call;
 }
 
+bool
+forward_nothing_is_left(const struct error *err)
+{
+    return err->status == STATUS_NOT_FOUND || err->status == STATUS_UNAVAILABLE;
+}
+
 static void
 landed(void *arg, const Gcs__V1__Response *response, const struct error *err)
 {

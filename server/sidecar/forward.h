@@ -24,6 +24,10 @@
  */
 typedef void forward_fn(struct request *req, const Gcs__V1__Response *response, const struct error *err);
 
+/* Whether a refusal of what was to be taken away says that there is nothing of it at the inbox: it does not
+ * know it, or is gone itself, and ends with it (its next run takes away what is left). */
+bool forward_nothing_is_left(const struct error *err);
+
 /*
  * Sends `call`, whose body the handler has set; container, activity and trace are taken from the request.
  * After this the request belongs to `then`: the handler does not touch it again.

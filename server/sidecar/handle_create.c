@@ -28,7 +28,7 @@ struct create {
     struct policy_verdict verdict;
     struct policy_record *record;
     struct directory_hold *hold;
-    struct error *outcome; /* why it failed, kept for the undo on the pool; NULL: it succeeded too late */
+    struct error *outcome; /* why it failed, kept until the undo is over; NULL: it succeeded too late */
 };
 
 /* -- check
@@ -145,9 +145,9 @@ undo_job(void *arg)
     request_done(req);
 }
 
-/* Keeps why the create failed, and undoes it on the pool. */
+/* Keeps why the create failed, for the answer after the undo. */
 static void
-fail(struct request *req, const struct error *err)
+keep_outcome(struct request *req, const struct error *err)
 {
     struct create *create = req->slot;
     create->outcome = arena_alloc(&req->arena, sizeof *create->outcome);
@@ -155,16 +155,33 @@ fail(struct request *req, const struct error *err)
         *create->outcome = *err;
     else
         request_answer_error(req, err);
+}
+
+/* Undoes on the pool. */
+static void
+fail(struct request *req, const struct error *err)
+{
+    keep_outcome(req, err);
     request_continue_on_pool(req, undo_job);
 }
 
-/* The container that came too late has been deleted at the inbox, or the inbox is gone and it with it. */
+/* The container that nobody is to have has been deleted at the inbox. */
 static void
-late_deleted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+unwanted_deleted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
-    if (!response && err->status != STATUS_UNAVAILABLE)
+    if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
     request_continue_on_pool(req, undo_job);
+}
+
+static void
+delete_unwanted(struct request *req)
+{
+    Gcs__V1__DeleteContainerState body = GCS__V1__DELETE_CONTAINER_STATE__INIT;
+    Gcs__V1__Request call = forward_call(req);
+    call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
+    call.delete_container_state = &body;
+    forward(req, &call, unwanted_deleted);
 }
 
 /* -- act, forward, commit
@@ -177,16 +194,17 @@ created(struct request *req, const Gcs__V1__Response *response, const struct err
     struct create *create = req->slot;
     const char *id = req->call->container_id;
     struct error failure;
+    if (!response && err->status == STATUS_DEADLINE_EXCEEDED) { /* the inbox's own: it may have made it */
+        keep_outcome(req, err);
+        delete_unwanted(req);
+        return;
+    }
     if (!response) {
         fail(req, err);
         return;
     }
     if (request_is_answered(req)) { /* the host was told that there is no container */
-        Gcs__V1__DeleteContainerState body = GCS__V1__DELETE_CONTAINER_STATE__INIT;
-        Gcs__V1__Request call = forward_call(req);
-        call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
-        call.delete_container_state = &body;
-        forward(req, &call, late_deleted);
+        delete_unwanted(req);
         return;
     }
     container_set_created(sidecar->containers, id, TAKE_PTR(create->hold), create->verdict.allow_stdio);

@@ -36,8 +36,7 @@ static void
 orphan_killed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
     struct execution *execution = req->slot;
-    /* NOT_FOUND: it has ended by itself. UNAVAILABLE: it ends with the inbox. */
-    if (!response && err->status != STATUS_NOT_FOUND && err->status != STATUS_UNAVAILABLE)
+    if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
     policy_record_undo(TAKE_PTR(execution->record));
     struct error failure;
@@ -54,6 +53,8 @@ executed(struct request *req, const Gcs__V1__Response *response, const struct er
     const struct policy_strings args = policy_strings_of(process->args, process->n_args);
     struct error failure;
     if (!response) {
+        if (err->status == STATUS_DEADLINE_EXCEEDED) /* the inbox's own: it may run, and has no name */
+            sidecar_set_inconsistent(sidecar, err);
         policy_record_undo(TAKE_PTR(execution->record));
         request_reject(req, err);
         return;

@@ -16,6 +16,7 @@
 struct root_change {
     struct policy_record *record;
     bool adds;
+    struct error outcome; /* of a change that is taken back at the inbox, for the answer after that */
     /* combining */
     const char *volume_id;
     bool reserved, held, admitted; /* what an undo takes back: the id, the volume's hold, its admission */
@@ -55,16 +56,43 @@ forward_settings(struct request *req, Gcs__V1__Approval *approval, forward_fn *t
     forward(req, &call, then);
 }
 
-/* The opposite of what the inbox did too late: sent on the request's behalf, its outcome decides nothing any
- * more. */
-static void
-forward_reverse(struct request *req, forward_fn *then)
+/* Whether the inbox has added, or may have, what nobody is to have: it did after the deadline, or gave up
+ * itself.
+ */
+static bool
+is_unwanted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
+    struct root_change *change = req->slot;
+    if (response)
+        return change->adds && request_is_answered(req);
+    return change->adds && err->status == STATUS_DEADLINE_EXCEEDED;
+}
+
+/* The opposite of what is unwanted, sent on the request's behalf. */
+static void
+forward_reverse(struct request *req, const struct error *err, forward_fn *then)
+{
+    struct root_change *change = req->slot;
+    if (err)
+        change->outcome = *err;
+    else
+        error_set(&change->outcome, STATUS_DEADLINE_EXCEEDED, 0, "the deadline passed");
     Gcs__V1__ModifySettings reverse = *req->call->modify_settings;
     reverse.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
     Gcs__V1__Request call = forward_call(req);
     call.modify_settings = &reverse;
     forward(req, &call, then);
+}
+
+/* Success without an answer of the inbox: what it was to take away has gone with its predecessor. */
+static void
+reply_done(struct request *req)
+{
+    Gcs__V1__ModifySettingsResponse body = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS;
+    response.modify_settings = &body;
+    request_reply(req, &response);
 }
 
 /* -- scratch
@@ -81,24 +109,26 @@ scratch_undo(struct request *req, const struct error *err)
 static void
 scratch_reversed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
-    if (!response)
+    struct root_change *change = req->slot;
+    if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
-    struct error late;
-    error_set(&late, STATUS_DEADLINE_EXCEEDED, 0, "the deadline passed");
-    scratch_undo(req, &late);
+    scratch_undo(req, &change->outcome);
 }
 
 static void
 scratch_changed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
     struct root_change *change = req->slot;
-    if (!response) {
-        scratch_undo(req, err);
-    } else if (change->adds && request_is_answered(req)) {
-        forward_reverse(req, scratch_reversed);
-    } else {
+    if (is_unwanted(req, response, err)) {
+        forward_reverse(req, err, scratch_reversed);
+    } else if (response) {
         policy_record_commit(TAKE_PTR(change->record));
         forward_relay(req, response, NULL);
+    } else if (!change->adds && err->status == STATUS_NOT_FOUND) {
+        policy_record_commit(TAKE_PTR(change->record));
+        reply_done(req);
+    } else {
+        scratch_undo(req, err);
     }
 }
 
@@ -159,10 +189,11 @@ combine_take_back(struct request *req)
 static void
 combine_reversed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
-    if (!response)
+    struct root_change *change = req->slot;
+    if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
     combine_take_back(req);
-    request_done(req);
+    request_reject(req, &change->outcome);
 }
 
 static void
@@ -180,8 +211,8 @@ combine_commit(struct request *req, const Gcs__V1__Response *response)
 static void
 combined(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
-    if (response && request_is_answered(req)) {
-        forward_reverse(req, combine_reversed);
+    if (is_unwanted(req, response, err)) {
+        forward_reverse(req, err, combine_reversed);
     } else if (response) {
         combine_commit(req, response);
     } else {
@@ -242,14 +273,18 @@ uncombined(struct request *req, const Gcs__V1__Response *response, const struct 
     struct root_change *change = req->slot;
     const char *id = req->call->container_id;
     struct error failure;
+    bool gone = response || err->status == STATUS_NOT_FOUND;
     /* The admission goes with the container, or a volume that outlives thousands of them would run full. */
-    if (response && (volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK ||
-                     volume_dismiss(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK))
+    if (gone && (volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK ||
+                 volume_dismiss(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK))
         sidecar_set_inconsistent(sidecar, &failure);
-    if (container_take_step(sidecar->containers, id, response ? STEP_UNCOMBINED : STEP_UNCOMBINE_FAILED,
+    if (container_take_step(sidecar->containers, id, gone ? STEP_UNCOMBINED : STEP_UNCOMBINE_FAILED,
                             &failure) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &failure);
-    forward_relay(req, response, err);
+    if (gone && !response)
+        reply_done(req);
+    else
+        forward_relay(req, response, err);
 }
 
 static enum status

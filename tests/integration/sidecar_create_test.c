@@ -1,0 +1,657 @@
+/*
+ * CreateContainer through the whole sidecar: what is made, what is forwarded, and that a create which fails,
+ * wherever it fails, leaves everything as if it had not been.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/integration/sidecar_fixture.h"
+
+#define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
+#define MOUNT_TARGET "/volumemountscratch"
+
+static int
+setup(void **state)
+{
+    fixture_setup_policy(state);
+    host_add_volume(*state);
+    return 0;
+}
+
+/* -- what is made and forwarded -- */
+
+static void
+the_seeds_create_makes_its_directory_before_the_inbox_hears_of_it(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    static const char *const watched[] = {"tmp", "tmp/atlas", "tmp/atlas/emptydir",
+                                          "tmp/atlas/emptydir/vol1"};
+    for (size_t i = 0; i < 4; i++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/%s", f->sandbox, watched[i]);
+        inbox_look_at(f->inbox, path);
+    }
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+
+    const struct inbox_message *message = inbox_message(f->inbox, INBOX_CREATE, id, 0);
+    assert_non_null(message);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(S_IFDIR | (i == 3 ? 0777 : 0755), message->modes[i]);
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_CREATE, NULL));
+}
+
+static void
+the_inbox_gets_the_approved_spec_and_the_approval(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec.spec.hostname = (char *)(uintptr_t) "atlas";
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+
+    const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_CREATE, id, 0)->request;
+    const Gcs__V1__Spec *document = got->create_container->spec;
+    assert_non_null(got->approval);
+    assert_true(got->approval->allow_stdio);
+    assert_int_equal(0, got->approval->n_lower_directories);
+    assert_int_equal(3, document->process->n_args);
+    assert_string_equal("-t", document->process->args[1]);
+    assert_int_equal(1, document->process->n_env);
+    assert_string_equal("PATH=/bin", document->process->env[0]);
+    assert_string_equal("C:\\", document->process->cwd);
+    assert_true(document->process->stdin && document->process->stdout && document->process->stderr);
+    assert_string_equal("atlas", document->hostname);
+    assert_int_equal(1, document->n_mounts);
+    assert_string_equal(MOUNT_SOURCE, document->mounts[0]->source);
+    assert_string_equal(MOUNT_TARGET, document->mounts[0]->destination);
+    assert_string_equal("bind", document->mounts[0]->type);
+    assert_int_equal(3, document->mounts[0]->n_options);
+}
+
+static void
+every_spelling_of_a_source_reaches_the_inbox_in_the_canonical_one(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    static const char *const spellings[] = {
+        MOUNT_SOURCE,
+        "C:\\SandboxMounts\\tmp\\atlas\\emptydir\\vol1",
+        "c:/sandboxmounts/tmp/atlas/emptydir/vol1",
+        "C:\\SANDBOXMOUNTS/tmp\\atlas/emptydir\\vol1",
+        "SANDBOX:///tmp/atlas/emptydir/vol1",
+    };
+    for (unsigned i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+        struct gcs_error err = {0};
+        struct test_spec spec;
+        char id[65];
+        host_prepare(f, i);
+        spec_init(&spec);
+        spec_add_mount(&spec, spellings[i], MOUNT_TARGET);
+
+        enum gcs_status status = gcs_create(f->host, container_id(id, i), &spec.spec, &err);
+
+        if (status != GCS_OK)
+            fail_msg("%s: %s", spellings[i], err.message);
+        const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_CREATE, id, 0)->request;
+        assert_string_equal(MOUNT_SOURCE, got->create_container->spec->mounts[0]->source);
+    }
+}
+
+static void
+an_approval_from_the_host_is_refused(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    create.spec = &spec.spec;
+    approval.allow_stdio = true;
+    request.approval = &approval;
+    request.container_id = container_id(id, 0);
+    request.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
+    request.create_container = &create;
+    struct gcs_error err = {0};
+
+    enum gcs_status status = gcs_call(f->host, &request, NULL, &err);
+
+    assert_int_equal(GCS_INVALID_ARGUMENT, status);
+    assert_non_null(strstr(err.message, "approval"));
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+    gcs_error_clear(&err);
+}
+
+/* -- refusals before anything is forwarded -- */
+
+static void
+without_process(struct test_spec *spec)
+{
+    spec->spec.process = NULL;
+}
+
+static void
+without_args(struct test_spec *spec)
+{
+    spec->process.n_args = 0;
+}
+
+static void
+with_an_empty_program(struct test_spec *spec)
+{
+    spec->args[0] = (char *)(uintptr_t) "";
+}
+
+static void
+with_other_args(struct test_spec *spec)
+{
+    spec->process.n_args = 2;
+}
+
+static void
+with_a_name_twice(struct test_spec *spec)
+{
+    spec->env[1] = (char *)(uintptr_t) "PATH=/elsewhere";
+    spec->process.n_env = 2;
+}
+
+static void
+with_an_env_that_is_none(struct test_spec *spec)
+{
+    spec->env[0] = (char *)(uintptr_t) "PATH";
+}
+
+static void
+with_a_relative_cwd(struct test_spec *spec)
+{
+    spec->process.cwd = (char *)(uintptr_t) "Users";
+}
+
+static void
+with_a_cwd_of_its_drive(struct test_spec *spec)
+{
+    spec->process.cwd = (char *)(uintptr_t) "C:Users";
+}
+
+static void
+with_another_user(struct test_spec *spec)
+{
+    spec->process.user = (char *)(uintptr_t) "1000";
+}
+
+static void
+with_a_plain_source(struct test_spec *spec)
+{
+    spec_add_mount(spec, "/etc", MOUNT_TARGET);
+}
+
+static void
+with_a_look_alike_source(struct test_spec *spec)
+{
+    spec_add_mount(spec, "C:\\SandboxMountsX\\tmp", MOUNT_TARGET);
+}
+
+static void
+with_a_source_without_a_root(struct test_spec *spec)
+{
+    spec_add_mount(spec, "sandbox://tmp/atlas", MOUNT_TARGET);
+}
+
+static void
+with_the_root_as_source(struct test_spec *spec)
+{
+    spec_add_mount(spec, "sandbox:///", MOUNT_TARGET);
+}
+
+static void
+with_a_parent_in_the_source(struct test_spec *spec)
+{
+    spec_add_mount(spec, "sandbox:///tmp/atlas/emptydir/../../../etc", MOUNT_TARGET);
+}
+
+static void
+with_a_parent_the_windows_way(struct test_spec *spec)
+{
+    spec_add_mount(spec, "C:\\SandboxMounts\\tmp\\..\\..\\etc", MOUNT_TARGET);
+}
+
+static void
+with_a_slash_at_the_end(struct test_spec *spec)
+{
+    spec_add_mount(spec, MOUNT_SOURCE "/", MOUNT_TARGET);
+}
+
+static void
+without_destination(struct test_spec *spec)
+{
+    spec_add_mount(spec, MOUNT_SOURCE, "");
+}
+
+static void
+with_a_source_of_no_rule(struct test_spec *spec)
+{
+    spec_add_mount(spec, "sandbox:///tmp/elsewhere", MOUNT_TARGET);
+}
+
+static void
+with_257_mounts(struct test_spec *spec)
+{
+    for (unsigned i = 0; i < LIMIT_MOUNTS + 1; i++)
+        spec_add_mount(spec, MOUNT_SOURCE, MOUNT_TARGET);
+}
+
+static void
+with_two_mounts_for_one_rule(struct test_spec *spec)
+{
+    spec_add_mount(spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_add_mount(spec, "sandbox:///tmp/atlas/emptydir/vol2", MOUNT_TARGET);
+}
+
+static const struct refusal {
+    void (*spoil)(struct test_spec *spec);
+    enum gcs_status status;
+    const char *text; /* NULL: a denial of the policy */
+} refusals[] = {
+    {without_process, GCS_INVALID_ARGUMENT, "create_container.spec.process: missing"},
+    {without_args, GCS_INVALID_ARGUMENT, "spec.process.args: missing"},
+    {with_an_empty_program, GCS_INVALID_ARGUMENT, "spec.process.args[0]: empty"},
+    {with_other_args, GCS_PERMISSION_DENIED, NULL},
+    {with_a_name_twice, GCS_INVALID_ARGUMENT, "spec.process.env: the name 'PATH' stands twice"},
+    {with_an_env_that_is_none, GCS_INVALID_ARGUMENT, "spec.process.env[0]: not NAME=value"},
+    {with_a_relative_cwd, GCS_INVALID_ARGUMENT, "spec.process.cwd: not an absolute path"},
+    {with_a_cwd_of_its_drive, GCS_INVALID_ARGUMENT, "spec.process.cwd: not an absolute path"},
+    {with_another_user, GCS_PERMISSION_DENIED, NULL},
+    {with_a_plain_source, GCS_INVALID_ARGUMENT, "spec.mounts[0].source: '/etc' is no sandbox mount"},
+    {with_a_look_alike_source, GCS_INVALID_ARGUMENT, "is no sandbox mount"},
+    {with_a_source_without_a_root, GCS_INVALID_ARGUMENT, "spec.mounts[0].source: "},
+    {with_the_root_as_source, GCS_INVALID_ARGUMENT, "spec.mounts[0].source: "},
+    {with_a_parent_in_the_source, GCS_INVALID_ARGUMENT, "spec.mounts[0].source: "},
+    {with_a_parent_the_windows_way, GCS_INVALID_ARGUMENT, "spec.mounts[0].source: "},
+    {with_a_slash_at_the_end, GCS_INVALID_ARGUMENT, "spec.mounts[0].source: "},
+    {without_destination, GCS_INVALID_ARGUMENT, "spec.mounts[0].destination: missing"},
+    {with_a_source_of_no_rule, GCS_PERMISSION_DENIED, NULL},
+    {with_257_mounts, GCS_RESOURCE_EXHAUSTED, "create_container.spec.mounts"},
+    {with_two_mounts_for_one_rule, GCS_PERMISSION_DENIED, NULL},
+};
+
+static void
+what_a_create_must_not_say_is_refused_and_leaves_nothing(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec *spec = malloc(sizeof *spec);
+    char id[65];
+    assert_non_null(spec);
+    host_prepare(f, 0);
+    container_id(id, 0);
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        struct gcs_error err = {0};
+        spec_init(spec);
+        refusals[i].spoil(spec);
+
+        enum gcs_status status = gcs_create(f->host, id, &spec->spec, &err);
+
+        if (status != refusals[i].status ||
+            (refusals[i].text ? !strstr(err.message, refusals[i].text) : !err.denial))
+            fail_msg("refusal %zu: %s: %s", i, gcs_status_name(status), err.message);
+        gcs_error_clear(&err);
+        assert_int_equal(0, sandbox_entries(f));
+        assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+    }
+    /* Nothing of all that is in the policy's state or in the table: the right one still works. */
+    struct gcs_error err = {0};
+    spec_init(spec);
+    spec_add_mount(spec, MOUNT_SOURCE, MOUNT_TARGET);
+    assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec->spec, &err));
+    free(spec);
+}
+
+static void
+a_create_without_a_spec_is_refused(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    char id[65];
+    host_prepare(f, 0);
+    Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    request.container_id = container_id(id, 0);
+    request.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
+    request.create_container = &create;
+    struct gcs_error err = {0};
+
+    enum gcs_status status = gcs_call(f->host, &request, NULL, &err);
+
+    assert_int_equal(GCS_INVALID_ARGUMENT, status);
+    assert_string_equal("create_container.spec: missing", err.message);
+    gcs_error_clear(&err);
+}
+
+static void
+a_container_whose_layers_are_not_combined_cannot_be_created(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+
+    enum gcs_status status = gcs_create(f->host, container_id(id, 0), &spec.spec, &err);
+
+    assert_int_equal(GCS_NOT_FOUND, status);
+    assert_int_equal(0xC037010E, err.hresult);
+    assert_int_equal(0, sandbox_entries(f));
+    gcs_error_clear(&err);
+}
+
+static void
+the_same_id_cannot_be_created_twice_and_the_first_stays(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+
+    enum gcs_status status = gcs_create(f->host, id, &spec.spec, &err);
+
+    assert_int_equal(GCS_ALREADY_EXISTS, status);
+    assert_int_equal(0xC037010F, err.hresult);
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_CREATE, NULL));
+    assert_int_equal(CONTAINER_CREATED, container_state(f->sidecar->containers, id));
+    gcs_error_clear(&err);
+}
+
+/* -- all or nothing -- */
+
+static void
+assert_nothing_is_left(struct sidecar_fixture *f, const char *id)
+{
+    assert_int_equal(0, sandbox_entries(f));
+    assert_int_equal(0, sandbox_root_directories(f->sidecar->sandbox));
+    assert_int_equal(CONTAINER_COMBINED, container_state(f->sidecar->containers, id));
+    assert_false(host_health(f).inconsistent);
+}
+
+static void
+a_create_that_the_inbox_refuses_is_undone_before_the_host_hears_of_it(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_RESOURCE_EXHAUSTED);
+
+    enum gcs_status status = gcs_create(f->host, container_id(id, 0), &spec.spec, &err);
+
+    assert_int_equal(GCS_RESOURCE_EXHAUSTED, status);
+    assert_string_equal("the test inbox refuses", err.message);
+    assert_nothing_is_left(f, id);
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+}
+
+static void
+a_directory_that_cannot_be_made_names_its_path_and_leaves_nothing(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65], path[300];
+    snprintf(path, sizeof path, "%s/tmp", f->sandbox);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fclose(file);
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+
+    enum gcs_status status = gcs_create(f->host, container_id(id, 0), &spec.spec, &err);
+
+    assert_int_equal(GCS_FAILED_PRECONDITION, status);
+    assert_non_null(strstr(err.message, "'sandbox:///tmp': it is a file, not a directory"));
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+    gcs_error_clear(&err);
+    assert_int_equal(0, unlink(path));
+    assert_nothing_is_left(f, id);
+    assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
+}
+
+static void
+a_create_whose_inbox_goes_is_unavailable_at_once_and_undone(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
+    struct host_call *call = host_begin_create(f, container_id(id, 0), &spec, 600000);
+    assert_true(inbox_wait_held(f->inbox, 1));
+
+    inbox_cut(f->inbox);
+
+    assert_int_equal(GCS_UNAVAILABLE, host_end(call));
+    assert_nothing_is_left(f, id);
+}
+
+static void
+without_an_inbox_a_create_is_unavailable_at_once_and_undone(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_cut(f->inbox);
+    assert_true(host_wait_connected(f, false));
+
+    enum gcs_status status = gcs_create(f->host, container_id(id, 0), &spec.spec, &err);
+
+    assert_int_equal(GCS_UNAVAILABLE, status);
+    assert_nothing_is_left(f, id);
+    gcs_error_clear(&err);
+}
+
+/* -- deadlines -- */
+
+static void
+at_its_deadline_a_create_is_answered_but_its_id_stays_taken_until_the_inbox_has_confirmed(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
+    inbox_hold(f->inbox, INBOX_DELETE, NULL, 1);
+
+    /* The deadline. */
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 200)));
+    assert_int_equal(CONTAINER_CREATING, container_state(f->sidecar->containers, id));
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, id, &spec, 200)));
+
+    /* The inbox has made it after all: it is deleted there, and only then the id is free. */
+    struct host_call *next = host_begin_create(f, id, &spec, 600000);
+    assert_int_equal(1, inbox_release(f->inbox, INBOX_CREATE));
+    assert_true(inbox_wait_held(f->inbox, 1));
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_DELETE, id));
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_CREATE, id));
+    assert_false(host_has_ended(next));
+    assert_int_equal(1, inbox_release(f->inbox, INBOX_DELETE));
+
+    assert_int_equal(GCS_OK, host_end(next));
+    assert_int_equal(2, inbox_count(f->inbox, INBOX_CREATE, id));
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+    assert_false(host_health(f).inconsistent);
+}
+
+static void
+a_create_refused_after_its_deadline_is_undone_without_a_delete(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 200)));
+
+    inbox_release_refused(f->inbox, INBOX_CREATE, STATUS_INTERNAL);
+
+    assert_int_equal(GCS_OK, host_end(host_begin_create(f, id, &spec, 600000)));
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_DELETE, id));
+}
+
+static void
+an_inbox_that_gives_up_by_time_may_have_made_the_container_so_it_is_deleted_there(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_DEADLINE_EXCEEDED);
+    inbox_refuse(f->inbox, INBOX_DELETE, NULL, 1, STATUS_NOT_FOUND);
+
+    enum gcs_status status = gcs_create(f->host, container_id(id, 0), &spec.spec, &err);
+
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, status);
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_DELETE, id));
+    assert_nothing_is_left(f, id);
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
+}
+
+/* -- when undoing fails -- */
+
+static void
+assert_refused_as_inconsistent(struct sidecar_fixture *f)
+{
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    struct host_health health = host_health(f);
+    assert_true(health.inconsistent);
+    assert_false(health.ready);
+    spec_init(&spec);
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_create(f->host, container_id(id, 1), &spec.spec, &err));
+    assert_non_null(strstr(err.message, "inconsistent"));
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_add_scratch(f->host, "another", 0, &err));
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_combine_layers(f->host, id, "scratch-1", VOLUME_ID, &err));
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_FAILED_PRECONDITION,
+                     gcs_add_volume(f->host, "another", (const char *const[]){"base"}, 1, NULL, &err));
+    gcs_error_clear(&err);
+}
+
+static void
+a_late_container_that_cannot_be_deleted_makes_the_guest_inconsistent(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
+    inbox_refuse(f->inbox, INBOX_DELETE, NULL, 1, STATUS_INTERNAL);
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 200)));
+
+    inbox_release(f->inbox, INBOX_CREATE);
+
+    assert_true(inbox_wait_count(f->inbox, INBOX_DELETE, id, 1));
+    /* The key of the container is free again once the undo is over. */
+    assert_int_equal(GCS_FAILED_PRECONDITION, host_end(host_begin_create(f, id, &spec, 0)));
+    assert_refused_as_inconsistent(f);
+}
+
+static void
+a_directory_that_cannot_be_taken_away_makes_the_guest_inconsistent(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct test_spec spec;
+    char id[65], path[300];
+    snprintf(path, sizeof path, "%s/tmp/atlas/emptydir/vol1", f->sandbox);
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
+    struct host_call *call = host_begin_create(f, container_id(id, 0), &spec, 0);
+    assert_true(inbox_wait_held(f->inbox, 1));
+    if (mount("none", path, "tmpfs", 0, NULL) < 0) {
+        inbox_release(f->inbox, INBOX_CREATE);
+        assert_int_equal(GCS_OK, host_end(call));
+        print_message("mount(2) is not allowed here: root is needed\n");
+        skip();
+    }
+
+    inbox_release_refused(f->inbox, INBOX_CREATE, STATUS_INTERNAL);
+
+    assert_int_equal(GCS_INTERNAL, host_end(call));
+    assert_int_equal(0, umount(path));
+    assert_refused_as_inconsistent(f);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(the_seeds_create_makes_its_directory_before_the_inbox_hears_of_it),
+        TEST(the_inbox_gets_the_approved_spec_and_the_approval),
+        TEST(every_spelling_of_a_source_reaches_the_inbox_in_the_canonical_one),
+        TEST(an_approval_from_the_host_is_refused),
+        TEST(what_a_create_must_not_say_is_refused_and_leaves_nothing),
+        TEST(a_create_without_a_spec_is_refused),
+        TEST(a_container_whose_layers_are_not_combined_cannot_be_created),
+        TEST(the_same_id_cannot_be_created_twice_and_the_first_stays),
+        TEST(a_create_that_the_inbox_refuses_is_undone_before_the_host_hears_of_it),
+        TEST(a_directory_that_cannot_be_made_names_its_path_and_leaves_nothing),
+        TEST(a_create_whose_inbox_goes_is_unavailable_at_once_and_undone),
+        TEST(without_an_inbox_a_create_is_unavailable_at_once_and_undone),
+        TEST(at_its_deadline_a_create_is_answered_but_its_id_stays_taken_until_the_inbox_has_confirmed),
+        TEST(a_create_refused_after_its_deadline_is_undone_without_a_delete),
+        TEST(an_inbox_that_gives_up_by_time_may_have_made_the_container_so_it_is_deleted_there),
+        TEST(a_late_container_that_cannot_be_deleted_makes_the_guest_inconsistent),
+        TEST(a_directory_that_cannot_be_taken_away_makes_the_guest_inconsistent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
