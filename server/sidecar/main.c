@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -23,6 +24,19 @@ end_at_once(int signal)
     _exit(EXIT_AT_ONCE);
 }
 
+/* Each verified layer holds a descriptor (server/mounts/volume.h), and the usual soft limit of 1,024 is for
+ * programs that call select(2). A failure is harmless: fewer layers fit. */
+static void
+raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        LOG_WARNING("the limit of open files stays as it is");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -38,6 +52,7 @@ main(int argc, char **argv)
     sigaddset(&ending, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ending, NULL);
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
 
     if (options_parse(argc, argv, &options, &err) != STATUS_OK ||
         sidecar_start(&options.config, &sidecar, &err) != STATUS_OK) {
