@@ -27,11 +27,11 @@ struct directory_hold;
  * A missing directory is made: root's leaf mode when a source names it, else its parent mode. A directory
  * that exists keeps its mode. A source that exists as a regular file is left as it is.
  *
- * pool     whose idle workers help once the file system proves slow; NULL: this thread works alone
+ * pool     whose idle workers help where that pays; NULL: this thread works alone
  * sources  `count` parsed paths in any order, the same one several times if need be; borrowed for the call
  * ret      the hold, which the caller ends with directory_hold_release() or directory_hold_undo(); untouched
  *          on failure
- * err      names the source that failed and the component at fault
+ * err      names the directory at fault, whole, and the reason
  *
  * A caller may act on
  *   STATUS_INVALID_ARGUMENT     more than LIMIT_MOUNTS sources

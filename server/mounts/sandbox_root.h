@@ -22,6 +22,7 @@
 
 struct sandbox_root;
 
+/* mkdir(2) honours the permission bits and the sticky bit of a mode, no others. */
 struct sandbox_root_options {
     mode_t leaf_mode;     /* of a directory a mount names: 0777, as Kubernetes gives an emptyDir */
     mode_t parent_mode;   /* of the directories on the way to it: 0755 */
