@@ -66,6 +66,8 @@ struct caller {
 
         bool connected GUARDED;
         uint64_t established GUARDED; /* connections so far when we last looked */
+        bool renew GUARDED;           /* the endpoint has to be made anew */
+        uint64_t renewed_at GUARDED;  /* `established` when it last was, or when it was last seen to work */
         bool blocked GUARDED;         /* the connection took no more; the watcher tells when it does */
 
         bool open GUARDED;      /* there is a session, as far as we know */

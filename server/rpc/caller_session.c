@@ -13,6 +13,10 @@
 #define LOOK_BUSY_NS (20 * NS_PER_MS)
 #define LOOK_IDLE_NS (100 * NS_PER_MS)
 
+/* So many connections that did not survive their handshake, and the endpoint is made anew (caller_socket.h).
+ */
+#define HANDSHAKES_MAX 3
+
 /* The server answers DEADLINE_EXCEEDED itself; it knows more, so it is given this much time to say so. */
 #define GRACE_NS (100 * NS_PER_MS)
 
@@ -158,10 +162,19 @@ caller_look(struct caller *caller, int64_t now_ns, struct call **ended)
     bool connected = caller_socket_connected(&caller->sock, &established);
     bool another = established != caller->state.established;
     caller->state.established = established;
-    if (caller->state.connected && (!connected || another))
+    if (caller->state.connected && (!connected || another)) {
         connection_lost(caller, ended);
-    if (!caller->state.connected && connected)
-        connection_found(caller, now_ns);
+        caller->state.renew = true;
+    }
+    if (connected) {
+        caller->state.renew = false; /* nanomsg was faster, and the new connection works */
+        caller->state.renewed_at = established;
+        if (!caller->state.connected)
+            connection_found(caller, now_ns);
+    } else if (caller->state.renew || established - caller->state.renewed_at >= HANDSHAKES_MAX) {
+        caller->state.renew = !caller_socket_renew(&caller->sock);
+        caller->state.renewed_at = established;
+    }
 }
 
 /* -- session ----------------------------------------------------------------------------------------------

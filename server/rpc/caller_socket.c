@@ -58,10 +58,10 @@ enum status
 caller_socket_open(const char *url, size_t receive_bytes_max, struct caller_socket *ret, struct error *err)
 {
     TRY(url_check(url, err));
-    struct caller_socket sock = {.handle = nn_socket(AF_SP_RAW, NN_REQ)};
+    struct caller_socket sock = {.url = url, .handle = nn_socket(AF_SP_RAW, NN_REQ), .endpoint = -1};
     if (sock.handle < 0)
         return error_set(err, STATUS_INTERNAL, 0, "open a nanomsg socket: %s", nn_strerror(nn_errno()));
-    if (!options_set(&sock, receive_bytes_max) || nn_connect(sock.handle, url) < 0) {
+    if (!options_set(&sock, receive_bytes_max) || !caller_socket_renew(&sock)) {
         int failure = nn_errno();
         nn_close(sock.handle);
         return error_set(err,
@@ -70,6 +70,15 @@ caller_socket_open(const char *url, size_t receive_bytes_max, struct caller_sock
     }
     *ret = sock;
     return STATUS_OK;
+}
+
+bool
+caller_socket_renew(struct caller_socket *sock)
+{
+    if (sock->endpoint >= 0)
+        nn_shutdown(sock->handle, sock->endpoint); /* what fails here is gone already */
+    sock->endpoint = nn_connect(sock->handle, sock->url);
+    return sock->endpoint >= 0;
 }
 
 void

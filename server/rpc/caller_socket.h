@@ -18,12 +18,16 @@
 #include "server/base/error.h"
 
 struct caller_socket {
+    const char *url; /* borrowed from who opened it */
     int handle;      /* nanomsg's */
+    int endpoint;    /* nanomsg's; negative: none, because it could not be made */
     int writable_fd; /* readable while a message can be handed over */
 };
 
 /*
  * Opens the socket and begins to connect; nanomsg goes on trying until it is closed.
+ *
+ * url  borrowed until the socket is closed
  *
  * INVALID_ARGUMENT  the url
  */
@@ -47,6 +51,14 @@ void caller_socket_free(void *message);
 /* Whether there is a connection now. *ret_established counts the connections made so far, so that two looks
  * tell whether there was another one in between. */
 bool caller_socket_connected(struct caller_socket *sock, uint64_t *ret_established);
+
+/*
+ * Begins to connect anew, after a connection was lost. Needed because of a fault in nanomsg (1.1.5, and later
+ * ones): the endpoint that reconnects by itself keeps what it had read of the old connection and not yet
+ * used, and takes it for the beginning of the new one. If the old connection ended within a message, no
+ * handshake ever succeeds again. A new endpoint begins with nothing. Never waits. False: try again later.
+ */
+bool caller_socket_renew(struct caller_socket *sock);
 
 /* Waits up to `timeout_ms` until a message can be handed over. */
 bool caller_socket_wait_writable(struct caller_socket *sock, int timeout_ms);
