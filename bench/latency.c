@@ -31,6 +31,7 @@ struct options {
     bool json, floors_only;
     size_t requests;
     unsigned workers;
+    const char *directory; /* NULL: children_init() knows */
 };
 
 struct run {
@@ -56,6 +57,7 @@ static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "One JSON object instead of the table", 0},
     {"requests", 'n', "N", 0, "Requests a row (10000); creates make a fifth of it", 0},
     {"workers", 'w', "N", 0, "Workers of gcs-sidecar (the number of cores, at least 2)", 0},
+    {"dir", 'd', "PATH", 0, "Where the programs' files go (/dev/shm, or /tmp if there is none)", 0},
     {"floors-only", 'f', NULL, 0, "Only the rows that need no server of ours", 0},
     {0},
 };
@@ -85,6 +87,9 @@ parse_option(int key, char *text, struct argp_state *state)
     case 'w':
         options->workers = (unsigned)parse_number(text, LIMIT_WORKERS, state);
         return 0;
+    case 'd':
+        options->directory = text;
+        return 0;
     case 'f':
         options->floors_only = true;
         return 0;
@@ -106,7 +111,7 @@ row_requests(const struct run *run, const struct latency_target *target)
 static enum status
 run_init(struct run *run, struct error *err)
 {
-    TRY(children_init(&run->children, err));
+    TRY(children_init(&run->children, run->options.directory, err));
     TRY(floors_init(&run->floors, &run->children, err));
     floors_targets(&run->floors, run->targets);
     run->targets_count = FLOORS_TARGETS;

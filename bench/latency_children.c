@@ -19,16 +19,20 @@
 enum { PATIENCE_MS = 10000, LOG_END_BYTES = 1500 };
 
 enum status
-children_init(struct children *children, struct error *err)
+children_init(struct children *children, const char *parent, struct error *err)
 {
     *children = (struct children){.count = 0};
-    const char *parent = getenv("TMPDIR");
-    if (!parent || strlen(parent) > sizeof children->directory - 24)
-        parent = "/tmp"; /* a longer one would leave no room in a socket's address */
-    snprintf(children->directory, sizeof children->directory, "%s/gcs-bench.XXXXXX", parent);
-    if (!mkdtemp(children->directory)) {
-        children->directory[0] = '\0';
-        return error_set(err, STATUS_INTERNAL, errno, "make a directory below '%s'", parent);
+    if (!parent)
+        parent = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+    char *path = children->directory;
+    int length = snprintf(path, sizeof children->directory, "%s/gcs-bench.XXXXXX", parent);
+    if (length < 0 || (size_t)length >= sizeof children->directory) {
+        path[0] = '\0';
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "'%s' is too long to keep sockets in", parent);
+    }
+    if (!mkdtemp(path)) {
+        path[0] = '\0';
+        return error_set(err, status_of_errno(errno), errno, "make a directory in '%s'", parent);
     }
     return STATUS_OK;
 }

@@ -24,8 +24,14 @@ struct children {
     size_t count;
 };
 
-/* Makes the run's directory below $TMPDIR or /tmp. */
-MUST_CHECK enum status children_init(struct children *children, struct error *err);
+/*
+ * Makes the run's directory.
+ *
+ * parent  where; NULL: /dev/shm, as a guest's run directory is in memory too, or /tmp where there is none
+ *
+ * INVALID_ARGUMENT when a socket's address would have no room for the path.
+ */
+MUST_CHECK enum status children_init(struct children *children, const char *parent, struct error *err);
 
 /* Ends every child (SIGTERM; SIGKILL after ten seconds) and removes the directory. */
 void children_done(struct children *children);
