@@ -103,18 +103,6 @@ sources_bind(struct container *container, const Gcs__V1__Spec *spec, int bundle_
 }
 
 static enum status
-config_write(int bundle_fd, json_t *config, struct error *err)
-{
-    CLEANUP(fd_closep)
-    int fd = openat(bundle_fd, "config.json", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return error_set(err, status_of_errno(errno), errno, "make config.json");
-    if (json_dumpfd(config, fd, JSON_COMPACT) < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "write config.json");
-    return STATUS_OK;
-}
-
-static enum status
 fill(struct container *container, const Gcs__V1__Spec *spec, const char *root_path, int bundle_fd,
      struct arena *arena, struct error *err)
 {
@@ -125,7 +113,7 @@ fill(struct container *container, const Gcs__V1__Spec *spec, const char *root_pa
     struct oci_input input = {
         .container_id = container->id, .spec = spec, .root_path = root_path, .bind_sources = paths};
     TRY(oci_config(&input, &config, err));
-    return config_write(bundle_fd, config, err);
+    return oci_write(bundle_fd, "config.json", config, err);
 }
 
 enum status

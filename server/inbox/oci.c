@@ -1,11 +1,14 @@
 #include "server/inbox/oci.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "server/base/fd.h"
 #include "server/base/limits.h"
 #include "server/inbox/guest_path.h"
 #include "server/inbox/oci_check.h"
@@ -242,4 +245,21 @@ oci_config(const struct oci_input *input, json_t **ret, struct error *err)
         return no_memory(err);
     *ret = json;
     return STATUS_OK;
+}
+
+/* Written in one go: json_dumpfd() makes a system call of every token. */
+enum status
+oci_write(int dir_fd, const char *name, const json_t *json, struct error *err)
+{
+    CLEANUP(fd_closep)
+    int fd = openat(dir_fd, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return error_set(err, status_of_errno(errno), errno, "make '%s'", name);
+    char *text = json_dumps(json, JSON_COMPACT);
+    if (!text)
+        return no_memory(err);
+    int written = fd_write_full(fd, text, strlen(text));
+    int failure = errno;
+    free(text);
+    return written == 0 ? STATUS_OK : error_set(err, status_of_errno(failure), failure, "write '%s'", name);
 }

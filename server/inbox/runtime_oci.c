@@ -273,11 +273,7 @@ process_file_write(const struct runtime_call *call, const char *path, struct err
     CLEANUP(oci_decrefp)
     json_t *json = NULL;
     TRY(oci_process(call->spec, &json, err));
-    CLEANUP(fd_closep)
-    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || json_dumpfd(json, fd, JSON_COMPACT) < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "write a process file");
-    return STATUS_OK;
+    return oci_write(AT_FDCWD, path, json, err);
 }
 
 /* A program of the guest's own is started without a runtime; the rest of the inbox sees no difference. */
