@@ -262,7 +262,7 @@ bench_latency(int argc, char **argv)
     if (run->options.workers > LIMIT_WORKERS)
         run->options.workers = LIMIT_WORKERS;
     argp_parse(&parser, argc, argv, 0, NULL, &run->options);
-    struct sigaction action = {.sa_handler = interrupt};
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     run->floors = (struct floors){.unix_fd = -1, .nanomsg_socket = -1, .relay_socket = -1};

@@ -44,6 +44,7 @@ become(const char *path, const char *const *argv, int log_fd, pid_t parent)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid(); /* a Ctrl-C at the terminal is for the parent, which then ends its children in order */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(127); /* it has gone already */
