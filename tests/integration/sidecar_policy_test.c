@@ -1,0 +1,540 @@
+/*
+ * The closed door, the one policy, and the resources that a container stands on, through the whole sidecar.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/evp.h>
+
+#include "server/rpc/method.h"
+#include "tests/integration/sidecar_fixture.h"
+
+/* -- the closed door -- */
+
+/* Sends a request of each row of the dispatch table that says nothing but which RPC it is. */
+static enum gcs_status
+call_row(struct sidecar_fixture *f, const struct rpc_method *row, struct gcs_error *err)
+{
+    static char id[65];
+    union {
+        ProtobufCMessage base;
+        Gcs__V1__CreateContainer create;
+        Gcs__V1__WriteStream write;
+        Gcs__V1__Ping ping;
+        uint8_t room[512];
+    } body;
+    union {
+        ProtobufCMessage base;
+        uint8_t room[512];
+    } resource;
+    const ProtobufCFieldDescriptor *arm =
+        protobuf_c_message_descriptor_get_field(&gcs__v1__request__descriptor, row->arm);
+    const ProtobufCMessageDescriptor *shape = arm->descriptor;
+    assert_true(shape->sizeof_message <= sizeof body);
+    protobuf_c_message_init(shape, &body);
+    if (row->resource != 0) {
+        const ProtobufCFieldDescriptor *part = protobuf_c_message_descriptor_get_field(shape, row->resource);
+        const ProtobufCMessageDescriptor *part_shape = part->descriptor;
+        assert_true(part_shape->sizeof_message <= sizeof resource);
+        protobuf_c_message_init(part_shape, &resource);
+        Gcs__V1__ModifySettings *settings = (Gcs__V1__ModifySettings *)&body;
+        settings->resource_case = (Gcs__V1__ModifySettings__ResourceCase)row->resource;
+        settings->block_cims = (Gcs__V1__BlockCims *)&resource; /* any member: they are all pointers */
+    }
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    request.container_id = container_id(id, 0);
+    request.timeout_ms = 2000;
+    request.body_case = (Gcs__V1__Request__BodyCase)row->arm;
+    request.ping = &body.ping;
+    return gcs_call(f->host, &request, NULL, err);
+}
+
+static void
+before_a_policy_is_set_only_four_requests_are_answered(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    size_t open = 0;
+    for (size_t i = 0; i < sidecar_methods.count; i++) {
+        const struct rpc_method *row = &sidecar_methods.rows[i];
+        if (row->before_policy) {
+            open++;
+            continue;
+        }
+        struct gcs_error err = {0};
+
+        enum gcs_status status = call_row(f, row, &err);
+
+        if (status != GCS_FAILED_PRECONDITION || !strstr(err.message, "no security policy is set"))
+            fail_msg("%s: %s: %s", row->name, gcs_status_name(status), err.message ? err.message : "");
+        gcs_error_clear(&err);
+    }
+    assert_int_equal(4, open); /* Negotiate, Ping, Health, SetPolicy */
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_ANY, NULL));
+    assert_int_equal(0, sandbox_entries(f));
+    assert_false(host_health(f).ready);
+    struct gcs_error err = {0};
+    assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
+}
+
+static void
+every_row_of_the_dispatch_table_has_a_policy_point_or_a_reason(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sidecar_methods.count; i++) {
+        const char *point = sidecar_methods.rows[i].policy_point;
+        assert_non_null(point);
+        assert_true(strncmp(point, "none", 4) != 0 || strncmp(point, "none: ", 6) == 0);
+        assert_true(strlen(point) > strlen("none: "));
+    }
+}
+
+/* -- one policy, once -- */
+
+static void
+a_policy_is_set_once(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+    assert_true(host_health(f).ready);
+    char *another = policy_text(f);
+
+    enum gcs_status status = gcs_set_policy(f->host, another, strlen(another), &err);
+
+    assert_int_equal(GCS_ALREADY_EXISTS, status);
+    assert_string_equal("security policy has already been set", err.message);
+    gcs_error_clear(&err);
+    free(another);
+}
+
+static void
+with_host_data(struct sidecar_fixture *f, const char *text)
+{
+    static uint8_t digest[32];
+    assert_int_equal(1, EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL));
+    fixture_stop(f);
+    f->config.host_data = digest;
+    fixture_start(f);
+}
+
+static void
+a_policy_that_is_not_the_host_datas_is_refused_and_the_right_one_still_works(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char *right = policy_text(f);
+    with_host_data(f, right);
+    char *wrong = policy_replace(policy_text(f), "\"ping\"", "\"pong\"");
+
+    enum gcs_status status = gcs_set_policy(f->host, wrong, strlen(wrong), &err);
+
+    assert_int_equal(GCS_PERMISSION_DENIED, status);
+    assert_non_null(strstr(err.message, "doesn't match HostData provided at launch"));
+    gcs_error_clear(&err);
+    assert_false(host_health(f).ready);
+    assert_int_equal(GCS_OK, gcs_set_policy(f->host, right, strlen(right), &err));
+    assert_true(host_health(f).ready);
+    free(right);
+    free(wrong);
+}
+
+static void
+a_policy_that_does_not_parse_is_refused_by_line_and_column_and_another_may_follow(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    static const char text[] = "package policy\n\napi_version := \"0.12.0\"\ncontainers := [ { ]\n";
+
+    enum gcs_status status = gcs_set_policy(f->host, text, strlen(text), &err);
+
+    assert_int_equal(GCS_INVALID_ARGUMENT, status);
+    assert_non_null(strstr(err.message, "policy.rego:4:"));
+    gcs_error_clear(&err);
+    assert_false(host_health(f).ready);
+    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+}
+
+static void
+an_enforcer_of_another_kind_is_refused(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char *text = policy_text(f);
+    Gcs__V1__SecurityPolicy policy = GCS__V1__SECURITY_POLICY__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    policy.enforcer_type = (char *)(uintptr_t) "open_door";
+    policy.policy.data = (uint8_t *)text;
+    policy.policy.len = strlen(text);
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY;
+    settings.security_policy = &policy;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_call(f->host, &request, NULL, &err));
+    assert_non_null(strstr(err.message, "open_door"));
+    gcs_error_clear(&err);
+    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    policy.enforcer_type = (char *)(uintptr_t) "rego";
+    assert_int_equal(GCS_UNIMPLEMENTED, gcs_call(f->host, &request, NULL, &err));
+    gcs_error_clear(&err);
+    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    assert_int_equal(GCS_OK, gcs_call(f->host, &request, NULL, &err));
+    free(text);
+}
+
+/* The policy, made `size` bytes long by a comment. */
+static char *
+padded(const struct sidecar_fixture *f, size_t size)
+{
+    char *text = policy_text(f);
+    size_t length = strlen(text);
+    text = realloc(text, size + 1);
+    assert_non_null(text);
+    memset(text + length, '#', size - length);
+    text[length] = '\n';
+    for (size_t i = length + 200; i < size; i += 200)
+        if (i + 1 < size)
+            text[i] = '\n', text[i + 1] = '#';
+    text[size] = '\0';
+    return text;
+}
+
+static void
+sixteen_mebibytes_of_policy_fit_and_one_byte_more_does_not(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char *larger = padded(f, LIMIT_POLICY_BYTES + 1), *largest = padded(f, LIMIT_POLICY_BYTES);
+
+    enum gcs_status status = gcs_set_policy(f->host, larger, LIMIT_POLICY_BYTES + 1, &err);
+
+    assert_int_equal(GCS_RESOURCE_EXHAUSTED, status);
+    gcs_error_clear(&err);
+    assert_false(host_health(f).ready);
+    if (gcs_set_policy(f->host, largest, LIMIT_POLICY_BYTES, &err) != GCS_OK)
+        fail_msg("%s", err.message);
+    assert_true(host_health(f).ready);
+    free(larger);
+    free(largest);
+}
+
+/* -- layers, scratch, root -- */
+
+static void
+layers_are_verified_and_their_digests_told(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    static const char *const files[] = {"base", "top"};
+    struct gcs_error err = {0};
+    Gcs__V1__Response *response = NULL;
+    policy_set(f, policy_text(f));
+
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__BlockCims cims = GCS__V1__BLOCK_CIMS__INIT;
+    char id[65];
+    cims.volume_id = (char *)(uintptr_t)VOLUME_ID;
+    cims.layers = (char **)(uintptr_t)files;
+    cims.n_layers = 2;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS;
+    settings.block_cims = &cims;
+    request.container_id = container_id(id, 0);
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    assert_int_equal(GCS_OK, gcs_call(f->host, &request, &response, &err));
+
+    const Gcs__V1__BlockCimsResponse *told = response->modify_settings->block_cims;
+    assert_int_equal(2, told->n_layer_digests);
+    assert_string_equal(f->layer_digests[0], told->layer_digests[0]);
+    assert_string_equal(f->layer_digests[1], told->layer_digests[1]);
+    assert_string_equal(f->mounted_cim, told->mounted_cim);
+    assert_int_equal(VOLUME_MOUNTED, volume_state(f->sidecar->volumes, VOLUME_ID));
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_ANY, NULL));
+    gcs_response_free(response);
+}
+
+static void
+layers_that_the_policy_does_not_name_are_not_mounted(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    static const char *const turned[] = {"top", "base"};
+    struct gcs_error err = {0};
+    policy_set(f, policy_text(f));
+
+    enum gcs_status status = gcs_add_volume(f->host, VOLUME_ID, turned, 2, NULL, &err);
+
+    assert_int_equal(GCS_PERMISSION_DENIED, status);
+    assert_string_equal("mount_cims", err.denial->rule);
+    assert_int_equal(VOLUME_ABSENT, volume_state(f->sidecar->volumes, VOLUME_ID));
+    gcs_error_clear(&err);
+}
+
+static void
+a_root_is_a_volume_and_a_scratch_and_is_taken_apart_in_turn(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    policy_set(f, policy_text(f));
+    host_add_volume(f);
+    container_id(id, 0);
+
+    assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch-0", 4096, &err));
+    assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
+
+    const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_SETTINGS, id, 0)->request;
+    assert_int_equal(GCS__V1__MODIFY_SETTINGS__RESOURCE_COMBINED_LAYERS, got->modify_settings->resource_case);
+    assert_int_equal(2, got->approval->n_lower_directories);
+    for (size_t i = 0; i < 2; i++)
+        assert_memory_equal(f->volumes, got->approval->lower_directories[i], strlen(f->volumes));
+
+    /* Nothing that something stands on goes. */
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_remove_scratch(f->host, "scratch-0", &err));
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_remove_volume(f->host, VOLUME_ID, &err));
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
+    assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch-0", &err));
+    assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
+    assert_int_equal(0, host_health(f).containers);
+    assert_int_equal(VOLUME_ABSENT, volume_state(f->sidecar->volumes, VOLUME_ID));
+}
+
+static void
+what_the_inbox_refuses_to_combine_can_be_combined_again(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    policy_set(f, policy_text(f));
+    host_add_volume(f);
+    for (unsigned number = 0; number < 2; number++) { /* admitted with the volume, and by the combination */
+        char scratch[32];
+        snprintf(scratch, sizeof scratch, "scratch-%u", number);
+        container_id(id, number);
+        assert_int_equal(GCS_OK, gcs_add_scratch(f->host, scratch, 0, &err));
+        inbox_refuse(f->inbox, INBOX_SETTINGS, id, 1, STATUS_INTERNAL);
+
+        assert_int_equal(GCS_INTERNAL, gcs_combine_layers(f->host, id, scratch, VOLUME_ID, &err));
+
+        gcs_error_clear(&err);
+        assert_int_equal(CONTAINER_ABSENT, container_state(f->sidecar->containers, id));
+        assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, scratch, VOLUME_ID, &err));
+        assert_false(host_health(f).inconsistent);
+    }
+}
+
+static void
+a_scratch_that_the_inbox_refuses_can_be_added_again(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    policy_set(f, policy_text(f));
+    inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_RESOURCE_EXHAUSTED);
+
+    assert_int_equal(GCS_RESOURCE_EXHAUSTED, gcs_add_scratch(f->host, "scratch-0", 0, &err));
+
+    gcs_error_clear(&err);
+    assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch-0", 0, &err));
+    assert_int_equal(GCS_PERMISSION_DENIED, gcs_add_scratch(f->host, "scratch-0", 0, &err));
+    gcs_error_clear(&err);
+}
+
+static void
+one_scratch_serves_one_container(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    policy_set(f, policy_text(f));
+    host_add_volume(f);
+    host_prepare(f, 0);
+
+    enum gcs_status status = gcs_combine_layers(f->host, container_id(id, 1), "scratch-0", VOLUME_ID, &err);
+
+    assert_int_equal(GCS_FAILED_PRECONDITION, status);
+    assert_non_null(strstr(err.message, "scratch 'scratch-0' is in use by container"));
+    assert_int_equal(CONTAINER_ABSENT, container_state(f->sidecar->containers, id));
+    gcs_error_clear(&err);
+}
+
+/* -- roots and deadlines -- */
+
+static struct host_call *
+begin_scratch(struct sidecar_fixture *f, const char *target, uint32_t timeout_ms)
+{
+    Gcs__V1__ContainerScratch scratch = GCS__V1__CONTAINER_SCRATCH__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    scratch.target = (char *)(uintptr_t)target;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_SCRATCH;
+    settings.container_scratch = &scratch;
+    request.timeout_ms = timeout_ms;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    return host_begin(f, &request);
+}
+
+static struct host_call *
+begin_combine(struct sidecar_fixture *f, const char *id, const char *target, uint32_t timeout_ms)
+{
+    Gcs__V1__CombinedLayers layers = GCS__V1__COMBINED_LAYERS__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    layers.scratch_target = (char *)(uintptr_t)target;
+    layers.volume_id = (char *)(uintptr_t)VOLUME_ID;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_COMBINED_LAYERS;
+    settings.combined_layers = &layers;
+    request.container_id = (char *)(uintptr_t)id;
+    request.timeout_ms = timeout_ms;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    return host_begin(f, &request);
+}
+
+/* The last message of the settings kind takes away what the first one added. */
+static void
+assert_reversed(struct sidecar_fixture *f, size_t number)
+{
+    assert_true(inbox_wait_count(f->inbox, INBOX_SETTINGS, NULL, number + 1));
+    const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_SETTINGS, NULL, number)->request;
+    assert_int_equal(GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, got->modify_settings->request_type);
+    assert_null(got->approval);
+}
+
+/* How the inbox answers the removal of what came too late. */
+static const struct late {
+    enum status answer;
+    bool consistent;
+} late_answers[] = {{STATUS_OK, true}, {STATUS_NOT_FOUND, true}, {STATUS_INTERNAL, false}};
+
+static void
+a_scratch_that_comes_too_late_is_removed_at_the_inbox_and_undone(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    policy_set(f, policy_text(f));
+    size_t messages = 0;
+    for (size_t i = 0; i < sizeof late_answers / sizeof late_answers[0]; i++) {
+        inbox_hold(f->inbox, INBOX_SETTINGS, NULL, 1);
+        assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(begin_scratch(f, "scratch", 100)));
+        struct host_call *again = begin_scratch(f, "scratch", 600000);
+        if (late_answers[i].answer != STATUS_OK)
+            inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, late_answers[i].answer);
+
+        assert_true(inbox_wait_held(f->inbox, 1));
+        inbox_release(f->inbox, INBOX_SETTINGS);
+
+        assert_int_equal(late_answers[i].consistent ? GCS_OK : GCS_FAILED_PRECONDITION, host_end(again));
+        assert_reversed(f, messages + 1);
+        assert_int_equal(!late_answers[i].consistent, host_health(f).inconsistent);
+        struct gcs_error err = {0};
+        if (late_answers[i].consistent)
+            assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch", &err));
+        messages = inbox_count(f->inbox, INBOX_SETTINGS, NULL);
+    }
+}
+
+static void
+a_root_that_comes_too_late_is_taken_apart_at_the_inbox_and_undone(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    policy_set(f, policy_text(f));
+    host_add_volume(f);
+    assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch", 0, &err));
+    for (unsigned i = 0; i < sizeof late_answers / sizeof late_answers[0]; i++) {
+        size_t messages = inbox_count(f->inbox, INBOX_SETTINGS, NULL);
+        container_id(id, 10 + i);
+        inbox_hold(f->inbox, INBOX_SETTINGS, id, 1);
+        assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(begin_combine(f, id, "scratch", 100)));
+        assert_int_equal(CONTAINER_COMBINING, container_state(f->sidecar->containers, id));
+        struct host_call *again = begin_combine(f, id, "scratch", 600000);
+        if (late_answers[i].answer != STATUS_OK)
+            inbox_refuse(f->inbox, INBOX_SETTINGS, id, 1, late_answers[i].answer);
+
+        assert_true(inbox_wait_held(f->inbox, 1));
+        inbox_release(f->inbox, INBOX_SETTINGS);
+
+        assert_int_equal(late_answers[i].consistent ? GCS_OK : GCS_FAILED_PRECONDITION, host_end(again));
+        assert_reversed(f, messages + 1);
+        assert_int_equal(!late_answers[i].consistent, host_health(f).inconsistent);
+        if (late_answers[i].consistent)
+            assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch", VOLUME_ID, &err));
+    }
+}
+
+static void
+an_inbox_that_gives_up_by_time_may_have_added_it_so_it_is_removed_there(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    policy_set(f, policy_text(f));
+    host_add_volume(f);
+
+    inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_DEADLINE_EXCEEDED);
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, gcs_add_scratch(f->host, "scratch", 0, &err));
+    gcs_error_clear(&err);
+    assert_reversed(f, 1);
+    assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch", 0, &err));
+
+    container_id(id, 0);
+    inbox_refuse(f->inbox, INBOX_SETTINGS, id, 1, STATUS_DEADLINE_EXCEEDED);
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, gcs_combine_layers(f->host, id, "scratch", VOLUME_ID, &err));
+    gcs_error_clear(&err);
+    assert_reversed(f, 4);
+    assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, "scratch", VOLUME_ID, &err));
+    assert_false(host_health(f).inconsistent);
+}
+
+static void
+what_a_restarted_inbox_does_not_know_can_be_removed(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    policy_set(f, policy_text(f));
+    host_add_volume(f);
+    host_prepare(f, 0);
+    container_id(id, 0);
+    inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 2, STATUS_NOT_FOUND);
+
+    assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
+    assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch-0", &err));
+
+    assert_int_equal(0, host_health(f).containers);
+    assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch-0", 0, &err));
+    assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(before_a_policy_is_set_only_four_requests_are_answered),
+        cmocka_unit_test(every_row_of_the_dispatch_table_has_a_policy_point_or_a_reason),
+        TEST(a_policy_is_set_once),
+        TEST(a_policy_that_is_not_the_host_datas_is_refused_and_the_right_one_still_works),
+        TEST(a_policy_that_does_not_parse_is_refused_by_line_and_column_and_another_may_follow),
+        TEST(an_enforcer_of_another_kind_is_refused),
+        TEST(sixteen_mebibytes_of_policy_fit_and_one_byte_more_does_not),
+        TEST(layers_are_verified_and_their_digests_told),
+        TEST(layers_that_the_policy_does_not_name_are_not_mounted),
+        TEST(a_root_is_a_volume_and_a_scratch_and_is_taken_apart_in_turn),
+        TEST(what_the_inbox_refuses_to_combine_can_be_combined_again),
+        TEST(a_scratch_that_the_inbox_refuses_can_be_added_again),
+        TEST(one_scratch_serves_one_container),
+        TEST(a_scratch_that_comes_too_late_is_removed_at_the_inbox_and_undone),
+        TEST(a_root_that_comes_too_late_is_taken_apart_at_the_inbox_and_undone),
+        TEST(an_inbox_that_gives_up_by_time_may_have_added_it_so_it_is_removed_there),
+        TEST(what_a_restarted_inbox_does_not_know_can_be_removed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
