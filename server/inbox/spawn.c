@@ -17,6 +17,9 @@ actions_fill(posix_spawn_file_actions_t *actions, const struct spawn_options *op
         for (int i = 0; i < 3 && failure == 0; i++)
             failure = posix_spawn_file_actions_adddup2(actions, options->ends[i], i);
     }
+    /* Whatever else is open, ours or inherited from who started us. */
+    if (failure == 0)
+        failure = posix_spawn_file_actions_addclosefrom_np(actions, 3);
     if (failure == 0 && options->directory)
         failure = posix_spawn_file_actions_addchdir_np(actions, options->directory);
     return failure;

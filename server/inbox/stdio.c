@@ -143,12 +143,14 @@ output_came(struct stdio *stdio, struct output *output, const char *bytes, size_
     waiters_run(woken);
 }
 
-/* Whether nothing will come any more, without reading: the last writer is gone and the pipe is empty. */
-static bool
-is_spent(int fd, uint32_t events)
+/* How much to read: what is there, so that an idle stream holds no memory. */
+static size_t
+bytes_there(int fd)
 {
-    int left = 0;
-    return (events & EPOLLHUP) && ioctl(fd, FIONREAD, &left) == 0 && left == 0;
+    int there = 0;
+    if (ioctl(fd, FIONREAD, &there) < 0 || there > READ_BYTES)
+        return READ_BYTES;
+    return (size_t)there;
 }
 
 static void
@@ -157,13 +159,16 @@ output_ready(void *arg, uint32_t events)
     struct output *output = arg;
     struct stdio *stdio = output->stdio;
     char bytes[READ_BYTES];
-    bool spent = is_spent(output->fd, events);
+    size_t there = bytes_there(output->fd);
+    /* With the last writer gone and nothing there, the end is known without room to read it. */
+    bool spent = (events & EPOLLHUP) && there == 0;
     mutex_lock(&stdio->lock);
-    size_t room = output->lossy ? sizeof bytes : ring_reserve(&output->ring, sizeof bytes);
-    if (room == 0 && !spent)
+    size_t want = there > 0 ? there : 1;
+    size_t room = output->lossy || spent ? want : ring_reserve(&output->ring, want);
+    if (room == 0)
         pause_output(stdio, output, events & EPOLLHUP);
     mutex_unlock(&stdio->lock);
-    if (room == 0 && !spent)
+    if (room == 0)
         return;
     ssize_t count = spent ? 0 : read(output->fd, bytes, room);
     if (count > 0)

@@ -1,0 +1,165 @@
+/* Control groups of both versions, from a copy of what the kernel shows. */
+#include "server/inbox/cgroup.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/inbox/tree.h"
+
+struct fixture {
+    char dir[32], proc[64];
+};
+
+static void
+put(const struct fixture *fixture, const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", fixture->dir, name);
+    for (char *slash = strchr(path + strlen(fixture->dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path, 0755);
+        *slash = '/';
+    }
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    *state = fixture;
+    strcpy(fixture->dir, "/tmp/gcs-cgroup-XXXXXX");
+    if (!mkdtemp(fixture->dir))
+        return 1;
+    snprintf(fixture->proc, sizeof fixture->proc, "%s/proc", fixture->dir);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    int failed = tree_remove(AT_FDCWD, fixture->dir, &err) != STATUS_OK;
+    free(fixture);
+    return failed;
+}
+
+static void
+version_1_has_a_directory_for_each_controller(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct cgroup cgroup;
+    struct cgroup_figures figures;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "31 23 0:28 / %s/cg rw,relatime - tmpfs tmpfs rw,mode=755\n"
+             "33 31 0:30 / %s/cg/cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+             "35 31 0:32 / %s/cg/memory rw,relatime - cgroup cgroup rw,memory\n"
+             "39 31 0:36 / %s/cg/pids rw,relatime - cgroup cgroup rw,pids\n"
+             "41 31 0:38 / %s/cg/unified rw,relatime - cgroup2 cgroup2 rw\n",
+             fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir);
+    put(fixture, "proc/self/mountinfo", text);
+    put(fixture, "proc/7/cgroup", "9:pids:/g\n5:memory:/g\n2:cpu,cpuacct:/g\n1:freezer:/\n0::/g\n");
+    put(fixture, "cg/cpuacct/g/cpuacct.usage", "123456789\n");
+    put(fixture, "cg/cpuacct/g/cpuacct.stat", "user 7\nsystem 5\n");
+    put(fixture, "cg/memory/g/memory.usage_in_bytes", "4096\n");
+    put(fixture, "cg/memory/g/memory.max_usage_in_bytes", "8192\n");
+    put(fixture, "cg/memory/g/memory.limit_in_bytes", "9223372036854771712\n");
+    put(fixture, "cg/pids/g/cgroup.procs", "7\n8\n9\n");
+
+    assert_int_equal(cgroup_find(fixture->proc, 7, &cgroup, &err), STATUS_OK);
+    cgroup_read(&cgroup, &figures);
+
+    assert_false(cgroup.unified);
+    assert_int_equal(figures.cpu_total_ns, 123456789);
+    assert_int_equal(figures.cpu_user_ns, 7 * (1000000000 / sysconf(_SC_CLK_TCK)));
+    assert_int_equal(figures.cpu_kernel_ns, 5 * (1000000000 / sysconf(_SC_CLK_TCK)));
+    assert_int_equal(figures.memory_bytes, 4096);
+    assert_int_equal(figures.memory_peak_bytes, 8192);
+    assert_int_equal(figures.memory_limit_bytes, 0);
+    assert_int_equal(figures.processes, 3);
+    pid_t pids[2] = {0, 0};
+    assert_int_equal(cgroup_processes(&cgroup, pids, 2), 2);
+    assert_int_equal(pids[1], 8);
+    put(fixture, "cg/memory/g/memory.limit_in_bytes", "65536\n");
+    cgroup_read(&cgroup, &figures);
+    assert_int_equal(figures.memory_limit_bytes, 65536);
+}
+
+static void
+version_2_has_one_directory_for_all(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct cgroup cgroup;
+    struct cgroup_figures figures;
+    char text[256];
+    snprintf(text, sizeof text, "41 31 0:38 /outer %s/cg rw,relatime - cgroup2 cgroup2 rw\n", fixture->dir);
+    put(fixture, "proc/self/mountinfo", text);
+    put(fixture, "proc/7/cgroup", "0::/outer/g\n");
+    put(fixture, "cg/g/cpu.stat", "usage_usec 30\nuser_usec 10\nsystem_usec 20\nnr_periods 0\n");
+    put(fixture, "cg/g/memory.current", "1000\n");
+    put(fixture, "cg/g/memory.max", "max\n");
+    put(fixture, "cg/g/cgroup.procs", "7\n");
+
+    assert_int_equal(cgroup_find(fixture->proc, 7, &cgroup, &err), STATUS_OK);
+    cgroup_read(&cgroup, &figures);
+
+    assert_true(cgroup.unified);
+    assert_int_equal(figures.cpu_total_ns, 30000);
+    assert_int_equal(figures.cpu_user_ns, 10000);
+    assert_int_equal(figures.cpu_kernel_ns, 20000);
+    assert_int_equal(figures.memory_bytes, 1000);
+    assert_int_equal(figures.memory_peak_bytes, 0); /* older kernels do not tell */
+    assert_int_equal(figures.memory_limit_bytes, 0);
+    assert_int_equal(figures.processes, 1);
+    put(fixture, "cg/g/memory.max", "2048\n");
+    put(fixture, "cg/g/memory.peak", "1500\n");
+    cgroup_read(&cgroup, &figures);
+    assert_int_equal(figures.memory_limit_bytes, 2048);
+    assert_int_equal(figures.memory_peak_bytes, 1500);
+}
+
+static void
+a_group_that_is_gone_has_used_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct cgroup cgroup = {.unified = false};
+    struct cgroup_figures figures;
+    put(fixture, "proc/self/mountinfo", "");
+    put(fixture, "proc/7/cgroup", "0::/\n");
+    assert_int_equal(cgroup_find(fixture->proc, 8, &cgroup, &err), STATUS_NOT_FOUND);
+    assert_int_equal(cgroup_find(fixture->proc, 7, &cgroup, &err), STATUS_OK);
+
+    cgroup_read(&cgroup, &figures);
+
+    static const struct cgroup_figures nothing = {.processes = 0};
+    assert_memory_equal(&figures, &nothing, sizeof figures);
+    assert_int_equal(cgroup_processes(&cgroup, NULL, 10), 0);
+}
+
+int
+main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(version_1_has_a_directory_for_each_controller),
+        CASE(version_2_has_one_directory_for_all),
+        CASE(a_group_that_is_gone_has_used_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
