@@ -316,8 +316,13 @@ decide(struct decision *decision, bool *allowed)
 {
     const struct point *point = &decision->policy->points[decision->request->point];
 
+    enum policy_point which = decision->request->point;
+    if (decision->policy->os == POLICY_LINUX && !decision->request->process.linux_process &&
+        (which == POLICY_CREATE_CONTAINER || which == POLICY_EXEC_IN_CONTAINER))
+        return error_set(decision->err, STATUS_INVALID_ARGUMENT, 0, "%s: no linux process in linux mode",
+                         policy_point_name(which));
     TRY(take_args(decision));
-    if (decision->request->point == POLICY_LOAD_FRAGMENT) {
+    if (which == POLICY_LOAD_FRAGMENT) {
         TRY(fragment_check_namespace(decision)); /* comes before the policy is asked at all */
         if (decision->policy_error)
             return STATUS_OK;

@@ -39,7 +39,8 @@ lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* Equal but for the case of ASCII letters. */
+/* Equal but for the case of ASCII letters. (The reference folds all of Unicode; provider names are ASCII, and
+ * less folding only allows less.) */
 static bool
 name_equal(const struct value *value, const char *name)
 {

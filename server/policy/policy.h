@@ -23,12 +23,12 @@
  *   - policies that load in the reference but are surely not meant: policy_state_new() names the place
  * and it adds one thing, a second spelling of a command: exec_in_container, exec_external and a signal to an
  * exec'd process are asked with `args` as given first and, when that is denied, with the one-element list
- * that holds `args` joined the Windows way, as the reference's host sends them. (An entry ["cmd"] thus allows
- * args
- * ["cmd"] and not ["cmd", "/c", "mkdir"], and an entry ["cmd /c dir"] allows args ["cmd", "/c", "dir"].)
- * What runs is always `args`. A point that the policy answers with a constant, {"allowed": true}, is its
- * author's word: no candidate is asked, so no mounts are matched either. The reference rule set looks at
- * `args` alone, and create_container does so in both.
+ * that holds `args` joined the Windows way, as the reference's host sends them. An entry ["cmd"] thus allows
+ * args ["cmd"] and not ["cmd", "/c", "mkdir"]; an entry ["cmd /c dir"] allows args ["cmd", "/c", "dir"]. What
+ * runs is always `args`. The reference rule set looks at `args` alone, and create_container does so in both.
+ *
+ * A point that the policy answers with a constant, {"allowed": true}, is its author's word: no candidate is
+ * asked, so no mounts are matched either.
  *
  * Threads: a compiled policy is shared read-only by any number of threads. A state has one lock inside
  * (RANK_POLICY) and every function here may be called from any thread; deciding and recording is one critical
@@ -187,7 +187,7 @@ struct policy_process_input {
     const char *user; /* windows mode */
     const struct policy_mount *mounts;
     size_t mounts_count;
-    const struct policy_linux_process *linux_process; /* linux mode, else NULL */
+    const struct policy_linux_process *linux_process; /* linux mode; NULL in windows mode */
 };
 
 struct policy_cims_input {
@@ -204,17 +204,6 @@ struct policy_signal_input {
     struct policy_strings args; /* of the process that is to get it; unused for init */
 };
 
-enum policy_registry_type {
-    POLICY_REGISTRY_NONE,
-    POLICY_REGISTRY_STRING,
-    POLICY_REGISTRY_EXPANDED_STRING,
-    POLICY_REGISTRY_MULTI_STRING,
-    POLICY_REGISTRY_BINARY,
-    POLICY_REGISTRY_DWORD,
-    POLICY_REGISTRY_QWORD,
-    POLICY_REGISTRY_CUSTOM,
-};
-
 struct policy_registry_key {
     const char *hive, *name;
     bool is_volatile;
@@ -224,8 +213,7 @@ struct policy_registry_key {
 struct policy_registry_value {
     struct policy_registry_key key;
     const char *name;
-    const char *type; /* "String", "ExpandedString", "MultiString", "DWord", "QWord", "Binary", "CustomType",
-                         "None" */
+    const char *type; /* String, ExpandedString, MultiString, DWord, QWord, Binary, CustomType or None */
     const char *string_value, *binary_value;
     uint64_t dword_value, qword_value, custom_type;
 };
