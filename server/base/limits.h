@@ -78,8 +78,12 @@
 #define LIMIT_POLICY_CANDIDATES     (1024 * 1024) /* containers times platform rules, processes likewise */
 #define LIMIT_POLICY_CATALOG_BYTES  (512 * 1024 * 1024) /* what candidates and their indexes may take */
 #define LIMIT_STEP_ARENA_BYTES      (256 * 1024 * 1024) /* one step of a steps file: tools only */
-#define LIMIT_POLICY_FRAGMENTS      1024                /* loaded at one time */
-#define LIMIT_POLICY_LEDGER_KEYS    65536               /* of accepted trust lists */
-#define LIMIT_POLICY_TARGETS        65536 /* scratch spaces, devices, overlays, plan 9 shares alive */
+#define LIMIT_POLICY_PARAMETERS                                                                              \
+    4096 /* parameter objects that loaded fragments gave: each is compared with each */
+#define LIMIT_POLICY_RECEIPTS    64    /* of one fragment: each is looked up among all ledger keys */
+#define LIMIT_POLICY_PROVIDERS   1024  /* of one log_provider request: each is compared with each */
+#define LIMIT_POLICY_FRAGMENTS   1024  /* loaded at one time */
+#define LIMIT_POLICY_LEDGER_KEYS 65536 /* of accepted trust lists */
+#define LIMIT_POLICY_TARGETS     65536 /* scratch spaces, devices, overlays, plan 9 shares alive */
 
 #endif
