@@ -105,6 +105,8 @@ concatenate(const struct value *a, const struct value *b, struct arena *arena, s
     if (!*ok)
         return STATUS_OK;
     size_t left = a ? a->count : 0, right = b ? b->count : 0;
+    if (left + right > VALUE_COUNT_MAX)
+        return too_large(err);
     struct value *items = ARENA_NEW(arena, struct value, left + right ? left + right : 1);
     if (!items)
         return too_large(err);

@@ -59,6 +59,8 @@ static enum status
 rebuild_signals(const struct value *signals, struct arena *arena, struct value *ret, struct error *err)
 {
     size_t count = value_length(signals);
+    if (count + 2 > VALUE_COUNT_MAX)
+        return too_large(err);
     struct value *items = ARENA_NEW(arena, struct value, count + 2);
     if (!items)
         return too_large(err);

@@ -28,6 +28,9 @@ enum value_kind {
     VALUE_PARAMETER, /* parameter("name").field...: `items` are strings, the name and the fields */
 };
 
+/* Bytes, items or members that one value can hold: a text of LIMIT_POLICY_BYTES cannot spell more. */
+enum { VALUE_COUNT_MAX = (1 << 24) - 1 };
+
 struct member;
 
 struct value {

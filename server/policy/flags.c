@@ -2,6 +2,7 @@
  * The points that a flag or a list of names decides: get_properties, dump_stacks, runtime_logging,
  * host_network, log_provider; and those that are always denied (spec/policy.md 4.5).
  */
+#include "server/base/limits.h"
 #include "server/policy/decision.h"
 
 enum status
@@ -68,9 +69,12 @@ choose_providers(struct decision *decision, struct policy_strings *kept, bool *a
 {
     const struct policy_strings *wanted = &decision->request->providers;
     bool dropping = decision->policy->flags[FLAG_LOG_PROVIDER_DROPPING];
-    const char **items = ARENA_NEW(decision->arena, const char *, wanted->count + 1);
     size_t count = 0;
 
+    if (wanted->count > LIMIT_POLICY_PROVIDERS)
+        return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0, "%zu log providers, more than %d",
+                         wanted->count, LIMIT_POLICY_PROVIDERS);
+    const char **items = ARENA_NEW(decision->arena, const char *, wanted->count + 1);
     if (!items)
         return decision_full(decision);
     *allowed = dropping || !wanted->absent;

@@ -111,6 +111,9 @@ parameters_add(struct decision *decision, struct fragment_part *part, const stru
             !value_is(value_member(entry, "feed"), VALUE_STRING) ||
             parameter_is_known(decision->store, entry, value))
             continue;
+        if (decision->store->parameters_count >= LIMIT_POLICY_PARAMETERS)
+            return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0,
+                             "fragments gave %d parameter objects, the bound", LIMIT_POLICY_PARAMETERS);
         struct fragment_parameter *parameter = calloc(1, sizeof(*parameter));
         if (!parameter)
             return decision_full(decision);
@@ -125,6 +128,7 @@ parameters_add(struct decision *decision, struct fragment_part *part, const stru
         parameter->record_next = decision->verdict->record->parameters;
         decision->verdict->record->parameters = parameter;
         DL_APPEND(decision->store->parameters, parameter);
+        decision->store->parameters_count++;
     }
     return STATUS_OK;
 }
@@ -228,6 +232,9 @@ receipts_check(struct decision *decision)
 {
     const struct policy_fragment_input *input = &decision->request->fragment;
 
+    if (input->receipts_count > LIMIT_POLICY_RECEIPTS)
+        return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0, "%zu receipts, more than %d",
+                         input->receipts_count, LIMIT_POLICY_RECEIPTS);
     decision->receipts = ARENA_NEW(decision->arena, struct good_receipt, input->receipts_count + 1);
     if (!decision->receipts)
         return decision_full(decision);
@@ -255,6 +262,7 @@ fragments_record_undo(struct store *store, struct policy_record *record)
         struct fragment_parameter *parameter = record->parameters;
         record->parameters = parameter->record_next;
         DL_DELETE(store->parameters, parameter);
+        store->parameters_count--;
         parameter_free(parameter);
     }
     while (record->offers) {

@@ -94,7 +94,8 @@ struct store {
     struct loaded_fragment *fragments; /* in the order of spec 4.3 */
     size_t fragments_count;
     struct fragment_parameter *parameters; /* in order of insertion */
-    struct ledger_offer *offers;           /* in order of acceptance */
+    size_t parameters_count;
+    struct ledger_offer *offers; /* in order of acceptance */
     size_t offers_count;
 };
 

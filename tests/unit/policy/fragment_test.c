@@ -76,11 +76,12 @@ each_parameter_object_loads_the_fragment_once(void **state)
 static void
 a_namespace_under_several_parameter_objects_is_refused_and_leaves_nothing(void **state)
 {
-    struct policy_state *fresh = harness_state(
-        HEAD "fragments := [" ENTRY(", \"parameters\": {\"p\": \"x\"}, \"includes\": [\"containers\", "
-                                    "\"namespace\"]") ", " ENTRY(
-            ", \"parameters\": {\"p\": \"y\"}, \"includes\": [\"containers\", \"namespace\"]") "]\n" POINTS,
-        POLICY_STRICT);
+    struct policy_state *fresh =
+        harness_state(HEAD "fragments := [" ENTRY(
+                          ", \"parameters\": {\"p\": \"x\"}, \"includes\": [\"containers\", "
+                          "\"namespace\"]") ", " ENTRY(", \"parameters\": {\"p\": \"y\"}, \"includes\": "
+                                                       "[\"containers\", \"namespace\"]") "]\n" POINTS,
+                      POLICY_STRICT);
 
     (void)state;
     struct decided decided = harness_decide(fresh, "load_fragment", LOAD(FRAGMENT("parameter(`p`)", "")));

@@ -233,6 +233,47 @@ an_environment_of_ten_thousand_entries_is_decided(void **state)
     free(seed);
 }
 
+/* Lists that are compared item by item have a bound; at it the answer is an error and nothing changes. */
+static void
+long_lists_of_a_request_are_refused(void **state)
+{
+    enum { MORE = 1025 };
+    struct policy_state *fresh = harness_state(
+        HEAD "fragments := [{\"issuer\": \"i\", \"feed\": \"f\", \"minimum_svn\": 1, \"includes\": []}]\n"
+             "load_fragment := data.framework.load_fragment\nlog_provider := data.framework.log_provider\n",
+        POLICY_STRICT);
+    static const char text[] = "package n\nsvn := 1\nframework_version := \"0.5.0\"\n";
+    const char *providers[MORE];
+    struct policy_receipt receipts[LIMIT_POLICY_RECEIPTS + 1];
+    struct policy_request request = {.point = POLICY_LOG_PROVIDER};
+    struct policy_verdict verdict;
+    struct arena arena;
+    struct error err;
+
+    (void)state;
+    arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+    for (size_t i = 0; i < MORE; i++)
+        providers[i] = "x";
+    request.providers = (struct policy_strings){.items = providers, .count = LIMIT_POLICY_PROVIDERS};
+    assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_PERMISSION_DENIED);
+    request.providers.count = LIMIT_POLICY_PROVIDERS + 1;
+    assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_RESOURCE_EXHAUSTED);
+
+    for (size_t i = 0; i < sizeof(receipts) / sizeof(receipts[0]); i++)
+        receipts[i] = (struct policy_receipt){"l", "k"};
+    request = (struct policy_request){.point = POLICY_LOAD_FRAGMENT};
+    request.fragment = (struct policy_fragment_input){
+        .issuer = "i", .feed = "f", .text = text, .text_size = sizeof(text) - 1, .receipts = receipts};
+    request.fragment.receipts_count = LIMIT_POLICY_RECEIPTS + 1;
+    assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_RESOURCE_EXHAUSTED);
+    assert_null(verdict.record);
+    request.fragment.receipts_count = LIMIT_POLICY_RECEIPTS;
+    assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_OK);
+    policy_record_undo(verdict.record);
+    arena_done(&arena);
+    policy_state_free(fresh);
+}
+
 int
 main(void)
 {
@@ -243,6 +284,7 @@ main(void)
         cmocka_unit_test(patterns_take_linear_time),
         cmocka_unit_test(patterns_have_a_bound_together),
         cmocka_unit_test(an_environment_of_ten_thousand_entries_is_decided),
+        cmocka_unit_test(long_lists_of_a_request_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
