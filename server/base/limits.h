@@ -75,7 +75,7 @@
 #define LIMIT_POLICY_PATTERN_OPS                                                                             \
     (4 * 1024 * 1024) /* instructions of all compiled patterns together: 64 MiB */
 #define LIMIT_POLICY_PATTERN_MEMORY (8 * 1024 * 1024) /* RE2's budget for one pattern and its cache */
-#define LIMIT_POLICY_CANDIDATES     (1024 * 1024) /* containers times platform rules, processes likewise */
+#define LIMIT_POLICY_CANDIDATES     (256 * 1024) /* containers times platform rules, processes likewise */
 #define LIMIT_POLICY_CATALOG_BYTES  (512 * 1024 * 1024) /* what candidates and their indexes may take */
 #define LIMIT_STEP_ARENA_BYTES      (256 * 1024 * 1024) /* one step of a steps file: tools only */
 #define LIMIT_POLICY_PARAMETERS                                                                              \
