@@ -5,28 +5,14 @@
 #include <string.h>
 #include <sys/random.h>
 #include <uthash.h>
-#include <utlist.h>
 
 #include "server/base/clock.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
-#include "server/base/text.h"
+#include "server/rpc/credit.h"
 
 /* How often ended leases are looked for. */
 #define SWEEP_NS (5 * NS_PER_S)
-
-struct pipe_key {
-    struct listener *listener;
-    uint64_t pipe; /* as wide as the pointer, so that the key has no padding */
-};
-
-/* A connection that has answers on their way or waiting; forgotten when it has neither. */
-struct pipe {
-    struct pipe_key key;
-    size_t sent_count, sent_bytes; /* copies sent and not acknowledged */
-    struct session_entry *waiting; /* oldest first */
-    UT_hash_handle hh;
-};
 
 enum entry_state {
     ENTRY_RUNNING,      /* admitted, no answer yet */
@@ -52,14 +38,8 @@ struct session_entry {
     uint64_t id;
     struct session *session;
     enum entry_state state;
-    bool unwanted; /* acknowledged before it was answered: the answer goes nowhere */
-    struct route route;
-    unsigned char *bytes;
-    size_t size;
-    struct pipe *pipe; /* where its copies count, or where it waits; NULL: nowhere */
-    unsigned copies;   /* sent on `pipe` */
-    bool waits;        /* in pipe->waiting */
-    struct session_entry *prev, *next;
+    bool unwanted;             /* acknowledged before it was answered: the answer goes nowhere */
+    struct kept_answer answer; /* only its route until there is one */
     UT_hash_handle hh;
 };
 
@@ -70,144 +50,15 @@ struct sessions {
     struct {
         struct mutex lock;
         struct session *table GUARDED;
-        struct pipe *pipes GUARDED;
+        struct credit credit GUARDED;
         size_t count GUARDED;
     } state; /* lock guards its neighbours and everything reachable from them */
 };
 
-/* What a step decided to send; sent after the lock is released. */
-struct outgoing {
-    struct route route;
-    void *bytes;
-    size_t size;
-    struct outgoing *next;
-};
-
-static void
-outgoing_add(struct outgoing **list, const struct session_entry *entry)
-{
-    struct outgoing *item = malloc(sizeof *item);
-    void *copy = malloc(entry->size);
-    if (!item || !copy) { /* the client repeats its request */
-        free(item);
-        free(copy);
-        return;
-    }
-    memcpy(copy, entry->bytes, entry->size);
-    *item = (struct outgoing){.route = entry->route, .bytes = copy, .size = entry->size};
-    LL_APPEND(*list, item);
-}
-
-static void
-outgoing_drop(struct outgoing *list)
-{
-    struct outgoing *item, *after;
-    LL_FOREACH_SAFE(list, item, after)
-    {
-        free(item->bytes);
-        free(item);
-    }
-}
-
-static void
-outgoing_send(struct outgoing *list)
-{
-    struct outgoing *item;
-    LL_FOREACH(list, item)
-    listener_send(&item->route, item->bytes, item->size);
-    outgoing_drop(list);
-}
-
-static struct pipe *
-pipe_get(struct sessions *sessions, const struct route *route) REQUIRES(sessions->state.lock)
-{
-    struct pipe_key key = {.listener = route->listener, .pipe = route->pipe};
-    struct pipe *pipe = NULL;
-    HASH_FIND(hh, sessions->state.pipes, &key, sizeof key, pipe);
-    if (pipe)
-        return pipe;
-    pipe = calloc(1, sizeof *pipe);
-    if (!pipe)
-        return NULL;
-    pipe->key = key;
-    HASH_ADD(hh, sessions->state.pipes, key, sizeof pipe->key, pipe);
-    return pipe;
-}
-
-static bool
-pipe_has_room(const struct pipe *pipe, size_t size)
-{
-    return pipe->sent_count == 0 ||
-           (pipe->sent_count < LIMIT_PIPE_ANSWERS && pipe->sent_bytes + size <= LIMIT_PIPE_ANSWER_BYTES);
-}
-
-static void
-pipe_count_copy(struct pipe *pipe, struct session_entry *entry)
-{
-    pipe->sent_count++;
-    pipe->sent_bytes += entry->size;
-    entry->copies++;
-}
-
-/* Sends what waits and has room now; forgets the pipe when nothing is left on it. */
-static void
-pipe_pump(struct sessions *sessions, struct pipe *pipe, struct outgoing **list) REQUIRES(sessions->state.lock)
-{
-    while (pipe->waiting && pipe_has_room(pipe, pipe->waiting->size)) {
-        struct session_entry *entry = pipe->waiting;
-        DL_DELETE(pipe->waiting, entry);
-        entry->waits = false;
-        pipe_count_copy(pipe, entry);
-        outgoing_add(list, entry);
-    }
-    if (pipe->sent_count == 0 && !pipe->waiting) {
-        HASH_DEL(sessions->state.pipes, pipe);
-        free(pipe);
-    }
-}
-
-/* Takes the entry off its pipe and gives the credit of its copies back. */
-static void
-entry_leave_pipe(struct sessions *sessions, struct session_entry *entry, struct outgoing **list)
-    REQUIRES(sessions->state.lock)
-{
-    struct pipe *pipe = entry->pipe;
-    if (!pipe)
-        return;
-    if (entry->waits)
-        DL_DELETE(pipe->waiting, entry);
-    pipe->sent_count -= entry->copies;
-    pipe->sent_bytes -= entry->copies * entry->size;
-    entry->pipe = NULL;
-    entry->copies = 0;
-    entry->waits = false;
-    pipe_pump(sessions, pipe, list);
-}
-
-/* Sends the kept answer on its route when there is credit; otherwise it waits its turn. */
-static void
-entry_send(struct sessions *sessions, struct session_entry *entry, struct outgoing **list)
-    REQUIRES(sessions->state.lock)
-{
-    if (entry->waits)
-        return;
-    if (!entry->pipe)
-        entry->pipe = pipe_get(sessions, &entry->route);
-    if (!entry->pipe)
-        return; /* no memory: the client repeats its request */
-    if (!entry->pipe->waiting && pipe_has_room(entry->pipe, entry->size)) {
-        pipe_count_copy(entry->pipe, entry);
-        outgoing_add(list, entry);
-        return;
-    }
-    DL_APPEND(entry->pipe->waiting, entry);
-    entry->waits = true;
-}
-
 static void
 entry_free(struct session_entry *entry)
 {
-    free(entry->bytes);
+    free(entry->answer.bytes);
     free(entry);
 }
 
@@ -223,11 +74,11 @@ entry_acknowledge(struct sessions *sessions, struct session_entry *entry, struct
     }
     if (entry->state != ENTRY_KEPT)
         return;
-    entry_leave_pipe(sessions, entry, list);
-    session->kept_bytes -= entry->size;
+    credit_give_back(&sessions->state.credit, &entry->answer, list);
+    session->kept_bytes -= entry->answer.size;
     session->open_count--;
-    free(entry->bytes);
-    entry->bytes = NULL;
+    free(entry->answer.bytes);
+    entry->answer.bytes = NULL;
     entry->state = ENTRY_ACKNOWLEDGED;
 }
 
@@ -239,7 +90,7 @@ session_end(struct sessions *sessions, struct session *session, struct outgoing 
     struct session_entry *entry, *after;
     /* What waits goes first, or the credit of the others would send it. */
     HASH_ITER(hh, session->entries, entry, after)
-    if (entry->waits)
+    if (entry->answer.waits)
         entry_acknowledge(sessions, entry, list);
     HASH_ITER(hh, session->entries, entry, after)
     {
@@ -387,12 +238,13 @@ static void
 repeat(struct sessions *sessions, struct session_entry *entry, const struct route *route,
        struct outgoing **list) REQUIRES(sessions->state.lock)
 {
-    bool moved = entry->route.listener != route->listener || entry->route.pipe != route->pipe;
-    if (moved || !entry->waits)
-        entry_leave_pipe(sessions, entry, list);
-    entry->route = *route;
+    struct kept_answer *answer = &entry->answer;
+    bool moved = answer->route.listener != route->listener || answer->route.pipe != route->pipe;
+    if (moved || !answer->waits)
+        credit_give_back(&sessions->state.credit, answer, list);
+    answer->route = *route;
     if (entry->state == ENTRY_KEPT)
-        entry_send(sessions, entry, list);
+        credit_send(&sessions->state.credit, answer, list);
 }
 
 static enum status
@@ -420,8 +272,8 @@ admit(struct session *session, uint64_t request_id, bool seen, const struct rout
     struct session_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a request");
-    *entry =
-        (struct session_entry){.id = request_id, .session = session, .state = ENTRY_RUNNING, .route = *route};
+    *entry = (struct session_entry){
+        .id = request_id, .session = session, .state = ENTRY_RUNNING, .answer.route = *route};
     HASH_ADD(hh, session->entries, id, sizeof entry->id, entry);
     session->open_count++;
     session->running_count++;
@@ -566,10 +418,10 @@ session_answer(struct session_entry *entry, void *bytes, size_t size)
         entry_discard(entry);
     } else {
         entry->state = ENTRY_KEPT;
-        entry->bytes = bytes;
-        entry->size = size;
+        entry->answer.bytes = bytes;
+        entry->answer.size = size;
         entry->session->kept_bytes += size;
-        entry_send(sessions, entry, &list);
+        credit_send(&sessions->state.credit, &entry->answer, &list);
     }
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
@@ -588,14 +440,6 @@ sessions_figures(struct sessions *sessions, struct session_figures *ret)
         ret->kept += session->open_count - session->running_count;
         ret->kept_bytes += session->kept_bytes;
     }
-    struct pipe *pipe, *pipe_after;
-    HASH_ITER(hh, sessions->state.pipes, pipe, pipe_after)
-    {
-        struct session_entry *entry;
-        size_t waiting;
-        DL_COUNT(pipe->waiting, entry, waiting);
-        ret->waiting += waiting;
-        ret->pipes++;
-    }
+    credit_count(&sessions->state.credit, &ret->pipes, &ret->waiting);
     mutex_unlock(&sessions->state.lock);
 }

@@ -1,11 +1,6 @@
 /*
  * Sessions: each request is run once, each answer kept until it is acknowledged, and sent only when its
- * connection has room for it.
- *
- * Why credit: nanomsg's raw REP drops an answer without a word when the peer's connection is full. So a
- * connection
- * ("pipe") gets at most LIMIT_PIPE_ANSWERS answers and LIMIT_PIPE_ANSWER_BYTES that are not acknowledged, or
- * one larger answer alone; the rest wait here, and each acknowledgement lets the next ones go.
+ * connection has room for it (credit.h says why).
  *
  * A session is opened by Negotiate, named by 16 random bytes, and ends LIMIT_SESSION_LEASE_MS after its last
  * message. Request ids run at most LIMIT_SESSION_WINDOW_IDS ahead of the acknowledged one; an id at or below
