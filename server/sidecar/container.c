@@ -10,6 +10,7 @@
 struct process {
     uint32_t id;
     bool is_init, allow_stdio, exited;
+    bool nameless; /* its exit came before the answer that names it: only container_add_process() sees it */
     char **args;
     size_t args_count;
     UT_hash_handle hh; /* in order of insertion, so the first is the oldest */
@@ -421,6 +422,33 @@ container_check_room(struct container_table *table, const char *id, struct error
     return status;
 }
 
+/* Whether the exit of this process came before its name; forgets it. */
+static bool
+nameless_take(struct container *container, uint32_t process_id)
+{
+    struct process *process = NULL;
+    HASH_FIND_INT(container->processes, &process_id, process);
+    if (!process || !process->nameless)
+        return false;
+    HASH_DEL(container->processes, process);
+    process_free(process);
+    return true;
+}
+
+/* Without room or memory it is not kept: then the process counts as running until the container goes. */
+static void
+nameless_add(struct container *container, uint32_t process_id)
+{
+    struct error err;
+    static const struct policy_strings no_args;
+    struct process *process =
+        room_make(container, &err) == STATUS_OK ? process_new(process_id, &no_args) : NULL;
+    if (!process)
+        return;
+    process->exited = process->nameless = true;
+    HASH_ADD_INT(container->processes, id, process);
+}
+
 enum status
 container_add_process(struct container_table *table, const char *id, uint32_t process_id, bool is_init,
                       bool allow_stdio, const struct policy_strings *args, struct error *err)
@@ -433,13 +461,15 @@ container_add_process(struct container_table *table, const char *id, uint32_t pr
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        process->exited =
+            nameless_take(container, process_id) || (is_init && container->state == CONTAINER_STOPPED);
         status = room_make(container, err);
+    }
     if (status == STATUS_OK) {
         HASH_ADD_INT(container->processes, id, process);
         if (is_init)
             container->init_process_id = process_id;
-        process->exited = is_init && container->state == CONTAINER_STOPPED;
     }
     mutex_unlock(&table->state.lock);
     if (status != STATUS_OK)
@@ -477,9 +507,10 @@ container_find_process(struct container_table *table, const char *id, uint32_t p
     if (status == STATUS_OK) {
         struct process *process = NULL;
         HASH_FIND_INT(container->processes, &process_id, process);
-        status = process ? process_copy(process, arena, ret, err)
-                         : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND,
-                                             "container %s: process %u is not known", id, process_id);
+        status = process && !process->nameless
+                     ? process_copy(process, arena, ret, err)
+                     : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND,
+                                         "container %s: process %u is not known", id, process_id);
     }
     mutex_unlock(&table->state.lock);
     return status;
@@ -495,6 +526,8 @@ container_process_exited(struct container_table *table, const char *id, uint32_t
         HASH_FIND_INT(container->processes, &process_id, process);
     if (process)
         process->exited = true;
+    else if (container)
+        nameless_add(container, process_id);
     mutex_unlock(&table->state.lock);
 }
 

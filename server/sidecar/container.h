@@ -153,6 +153,8 @@ MUST_CHECK enum status container_find_process(struct container_table *table, con
                                               uint32_t process_id, struct arena *arena,
                                               struct container_process *ret, struct error *err);
 
+/* The process has ended. Its exit may come before the answer that names it: container_add_process() finds it
+ * then. */
 void container_process_exited(struct container_table *table, const char *id, uint32_t process_id);
 
 /* The init process has ended: the step EXITED. True: it was alive until now. */

@@ -266,6 +266,29 @@ processes_are_bounded_and_exited_ones_make_room(void **state)
 }
 
 static void
+an_exit_that_comes_before_the_name_of_its_process_is_not_lost(void **state)
+{
+    (void)state;
+    const struct policy_strings none = {0};
+    struct container_process process;
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    bring_to(&ways[6]);
+    container_process_exited(table, ID, 1);
+    assert_int_equal(container_find_process(table, ID, 1, &arena, &process, &err), STATUS_NOT_FOUND);
+    for (uint32_t i = 1; i <= LIMIT_PROCESSES; i++)
+        assert_int_equal(container_add_process(table, ID, i, false, true, &none, &err), STATUS_OK);
+    assert_int_equal(container_find_process(table, ID, 1, &arena, &process, &err), STATUS_OK);
+    assert_true(process.exited);
+    /* So it makes room, and only it. */
+    assert_int_equal(container_add_process(table, ID, 5000, false, true, &none, &err), STATUS_OK);
+    assert_int_equal(container_check_room(table, ID, &err), STATUS_RESOURCE_EXHAUSTED);
+    container_process_exited(table, ID, 6000); /* no room to remember it */
+    assert_int_equal(container_check_room(table, ID, &err), STATUS_RESOURCE_EXHAUSTED);
+    arena_done(&arena);
+}
+
+static void
 a_deleted_container_forgets_its_processes_and_its_stdio_decision(void **state)
 {
     (void)state;
@@ -324,6 +347,8 @@ main(void)
         cmocka_unit_test_setup_teardown(a_process_keeps_what_decisions_need, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_request_arena_refuses_the_lookup, setup, teardown),
         cmocka_unit_test_setup_teardown(processes_are_bounded_and_exited_ones_make_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_exit_that_comes_before_the_name_of_its_process_is_not_lost, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_deleted_container_forgets_its_processes_and_its_stdio_decision,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(only_containers_with_an_inbox_half_are_visited, setup, teardown),
