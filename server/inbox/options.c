@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/base/limits.h"
+#include "server/base/run_dir.h"
 
 const char *argp_program_version = "gcs-inbox " GCS_VERSION;
 
@@ -122,33 +123,13 @@ options_parse(int argc, char **argv, struct options *ret)
     argp_parse(&argp, argc, argv, 0, NULL, ret);
 }
 
-static enum status
-run_base(char ret[PATH_MAX], struct error *err)
-{
-    const char *user_dir = getenv("XDG_RUNTIME_DIR");
-    if (geteuid() == 0) {
-        snprintf(ret, PATH_MAX, "/run/gcs");
-        return STATUS_OK;
-    }
-    if (!user_dir || user_dir[0] != '/')
-        return error_set(
-            err, STATUS_INVALID_ARGUMENT, 0,
-            "without root and XDG_RUNTIME_DIR, --run-dir, --listen and --sandbox-root are needed");
-    if (snprintf(ret, PATH_MAX, "%s/gcs", user_dir) >= PATH_MAX)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "XDG_RUNTIME_DIR is too long");
-    return STATUS_OK;
-}
-
-/* The default of an option that was not given: `prefix`, the base, `suffix`. */
+/* The default of an option that was not given. */
 static enum status
 fill(const char **option, char *place, size_t size, const char *prefix, const char *suffix, struct error *err)
 {
-    char base[PATH_MAX];
     if (*option)
         return STATUS_OK;
-    TRY(run_base(base, err));
-    if (snprintf(place, size, "%s%s%s", prefix, base, suffix) >= (int)size)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "the default directory's path is too long");
+    TRY(run_dir_path(place, size, prefix, suffix, err));
     *option = place;
     return STATUS_OK;
 }

@@ -36,6 +36,7 @@ struct runtime_call {
 
     struct {
         struct command command;
+        struct timer timer;
         struct inbox *inbox;
         uint64_t mark;   /* before the process was started, for the reaper */
         int console_fd;  /* listens for the terminal's master */

@@ -25,6 +25,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "server/base/clock.h"
 #include "server/base/fd.h"
 #include "server/inbox/console.h"
 
@@ -34,7 +35,7 @@ enum behaviour { RUN_UNTIL_SIGNAL, EXIT, WRITE_TEXT, WRITE_BYTES, COPY, HOLD, ST
 #define ASK_RUN     (UINT64_C(1) << 62)
 #define ASK_ABANDON (UINT64_C(1) << 63)
 
-enum { CHUNK_BYTES = 16 * 1024 };
+enum { CHUNK_BYTES = 16 * 1024, SLOW_MS = 300 };
 
 struct fake {
     struct inbox *inbox;
@@ -336,10 +337,23 @@ begin(struct runtime_call *call)
 }
 
 static void
+slowly_created(struct timer *timer, void *arg)
+{
+    (void)timer;
+    struct runtime_call *call = arg;
+    call->done(call);
+}
+
+static void
 fake_create(struct runtime_call *call)
 {
     begin(call);
     call->status = fake_new(call, &call->err);
+    if (call->status == STATUS_OK && strcmp(call->process->image, "create-slow") == 0) {
+        timer_init(&call->back_end.timer, call->process->inbox->timers, slowly_created, call);
+        if (timer_arm(&call->back_end.timer, clock_now_ns() + SLOW_MS * NS_PER_MS) == STATUS_OK)
+            return;
+    }
     call->done(call);
 }
 

@@ -390,6 +390,26 @@ sigterm_ends_everything_and_leaves_an_empty_directory(void **state)
 }
 
 static void
+a_create_that_misses_its_deadline_is_undone(void **state)
+{
+    struct guest *guest = *state;
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_OK);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", true), STATUS_OK);
+    guest->timeout_ms = 50;
+    int late = guest_create(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("create-slow")});
+    guest->timeout_ms = 0;
+
+    /* The key of the container is not given on before the undoing has ended. */
+    int again = guest_create(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+
+    assert_int_equal(late, STATUS_DEADLINE_EXCEEDED);
+    assert_int_equal(again, STATUS_OK);
+    assert_int_equal(guest_entries(guest, "bundles"), 1);
+    static const Gcs__V1__EventType types[] = {GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED};
+    event_types_are(guest, types, 1);
+}
+
+static void
 a_second_inbox_in_the_same_directory_is_refused(void **state)
 {
     struct guest *guest = *state;
@@ -425,6 +445,7 @@ main(void)
         CASE(old_ended_processes_make_way_for_new_ones),
         CASE(a_source_must_exist_below_the_sandbox_root),
         CASE(sigterm_ends_everything_and_leaves_an_empty_directory),
+        CASE(a_create_that_misses_its_deadline_is_undone),
         CASE(a_second_inbox_in_the_same_directory_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,8 @@ struct guest {
     struct timers *timers;
     struct caller *caller;
     bool unprivileged; /* the inbox runs as nobody */
+    bool standalone;
+    uint32_t timeout_ms; /* of the calls to come; 0: the default */
 };
 
 struct guest_options {
@@ -70,6 +72,8 @@ const char *guest_message(void);
 /* The steps of a container's life; each returns the status. */
 int guest_scratch(struct guest *guest, const char *target, bool add);
 int guest_layers(struct guest *guest, const char *id, const char *target, bool add);
+int guest_volume(struct guest *guest, const char *layer, bool add,
+                 char ret_digest[65]); /* standalone: BlockCims */
 int guest_create(struct guest *guest, const char *id, const struct guest_container *container);
 int guest_run(struct guest *guest, const char *id, uint32_t *ret_process); /* StartContainer */
 int guest_exec(struct guest *guest, const char *id, const struct guest_container *process,
@@ -111,6 +115,10 @@ Gcs__V1__Response *guest_properties(struct guest *guest, const char *id);
 
 /* The next events after `after_seq`; freed likewise. */
 Gcs__V1__Response *guest_events(struct guest *guest, uint64_t after_seq, uint32_t wait_ms);
+
+/* Makes an EROFS image of the busybox layer, "layer.erofs", in the directory a standalone inbox takes layers
+ * from. */
+void guest_image_make(struct guest *guest);
 
 /* What is left of the inbox on the machine. */
 size_t guest_mounts(const struct guest *guest);                    /* mount points below its directory */

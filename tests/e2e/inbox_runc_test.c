@@ -489,6 +489,52 @@ a_successor_removes_what_a_killed_inbox_left_and_reports_it(void **state)
     guest_container_down(guest, GUEST_ID_A);
 }
 
+static void
+a_standalone_inbox_verifies_layers_and_lets_the_host_make_directories(void **state)
+{
+    struct guest *guest = *state;
+    static const struct guest_options standalone = {.runtime = "runc", .standalone = true};
+    char digest[65] = "", path[256], source[] = "sandbox:///a/b", destination[] = "/data", bind[] = "bind";
+    guest_remove(guest);
+    guest_start(guest, &standalone);
+    Gcs__V1__NegotiateResponse *negotiated = NULL;
+    assert_true(caller_negotiated(guest->caller, &negotiated));
+    assert_false(negotiated->capabilities->creates_sandbox_mounts);
+    assert_string_equal(negotiated->capabilities->sandbox_root, guest->sandbox);
+    gcs__v1__negotiate_response__free_unpacked(negotiated, NULL);
+
+    /* As a host does it without a sidecar: by a program in the guest, with an argument vector. */
+    snprintf(path, sizeof path, "%s/a/b", guest->sandbox);
+    uint32_t process = 0;
+    assert_int_equal(guest_exec(guest, GUEST_UVM,
+                                &(struct guest_container){.args = ARGS("mkdir", "-p", path),
+                                                          .env = ARGS("PATH=/usr/bin:/bin")},
+                                &process),
+                     STATUS_OK);
+    assert_int_equal(guest_wait(guest, GUEST_UVM, process, 20000).code, 0);
+    assert_int_equal(guest_volume(guest, "missing", true, digest), STATUS_NOT_FOUND);
+    assert_int_equal(guest_volume(guest, "layer.erofs", true, digest), STATUS_OK);
+    assert_int_equal(strlen(digest), 64);
+    Gcs__V1__Mount mount = GCS__V1__MOUNT__INIT;
+    mount.source = source;
+    mount.destination = destination;
+    mount.type = bind;
+    uint32_t init =
+        guest_container_up(guest, GUEST_ID_A,
+                           &(struct guest_container){
+                               .args = ARGS("sh", "-c", "echo here > /data/file; touch /bin/written; exit 0"),
+                               .mounts = (Gcs__V1__Mount *[]){&mount},
+                               .mount_count = 1});
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, init, 20000).code, 0);
+    assert_int_equal(guest_volume(guest, NULL, false, digest), STATUS_FAILED_PRECONDITION); /* in use */
+    guest_container_down(guest, GUEST_ID_A);
+    assert_int_equal(guest_volume(guest, NULL, false, digest), STATUS_OK);
+
+    snprintf(path, sizeof path, "%s/a/b/file", guest->sandbox);
+    assert_true(guest_path_exists(path));
+    nothing_is_left(guest, GUEST_ID_A);
+}
+
 int
 main(void)
 {
@@ -512,6 +558,7 @@ main(void)
         CASE(limits_are_the_kernels_and_properties_tell_them),
         CASE(a_program_of_the_guest_runs_without_a_container),
         CASE(sigterm_removes_every_container_and_exits_with_0),
+        CASE(a_standalone_inbox_verifies_layers_and_lets_the_host_make_directories),
         CASE(a_successor_removes_what_a_killed_inbox_left_and_reports_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
