@@ -7,6 +7,7 @@ enum subject { SUBJECT_ENTRY, SUBJECT_NAME, SUBJECT_VALUE, SUBJECTS };
 
 struct atom {
     UT_hash_handle hh;
+    enum subject subject;
     struct view text;
     uint32_t index;
     const struct pattern *pattern; /* NULL: strategy "string" */
@@ -18,8 +19,9 @@ struct env_table {
     struct atom *strings[SUBJECTS];  /* by text */
     struct atom *by_text[SUBJECTS];  /* patterns, by text */
     struct atom *patterns[SUBJECTS]; /* patterns, as a list */
-    uint32_t count;                  /* atoms */
-    bool all_plain;                  /* strict matching is reference matching */
+    struct atom **atoms;             /* all of them, by index */
+    uint32_t count, room;
+    bool all_plain; /* strict matching is reference matching */
 };
 
 struct env_table *
@@ -42,6 +44,23 @@ env_table_done(struct env_table *table)
         HASH_CLEAR(hh, table->strings[subject]);
         HASH_CLEAR(hh, table->by_text[subject]);
     }
+    free(table->atoms);
+    table->atoms = NULL;
+}
+
+/* Room for one more atom. */
+static bool
+table_grow(struct env_table *table)
+{
+    if (table->count < table->room)
+        return true;
+    uint32_t room = table->room ? table->room * 2 : 4;
+    struct atom **atoms = realloc(table->atoms, room * sizeof(struct atom *));
+    if (!atoms)
+        return false;
+    table->atoms = atoms;
+    table->room = room;
+    return true;
 }
 
 /* The atom for strategy and text; *ret stays ENV_NO_ATOM when it can never match. */
@@ -61,9 +80,10 @@ atom_get(struct env_table *table, enum subject subject, const struct value *text
         if (is_pattern)
             TRY(pattern_pool_get(pool, view, &pattern, err));
         atom = ARENA_NEW(table->arena, struct atom, 1);
-        if (!atom)
+        if (!atom || !table_grow(table))
             return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
-        *atom = (struct atom){.text = view, .index = table->count++, .pattern = pattern};
+        *atom = (struct atom){.subject = subject, .text = view, .index = table->count, .pattern = pattern};
+        table->atoms[table->count++] = atom;
         HASH_ADD_KEYPTR(hh, *head, atom->text.text, atom->text.length, atom);
         if (is_pattern) {
             atom->next = table->patterns[subject];
@@ -190,30 +210,80 @@ sink_set(const struct sink *sink, uint64_t *bits, const struct atom *atom, size_
     bits[atom->index * sink->words + entry / 64] |= UINT64_C(1) << (entry % 64);
 }
 
-static void
-try_atoms(const struct env_table *table, enum subject subject, struct view text, size_t entry,
-          const struct sink *sink)
+/* The part of an entry that an atom is about; false: the entry has no such part. */
+static bool
+part_of(struct view entry, enum subject subject, struct view *part)
 {
-    struct atom *atom;
+    const char *sign = subject == SUBJECT_ENTRY ? NULL : memchr(entry.text, '=', entry.length);
 
-    HASH_FIND(hh, table->strings[subject], text.text, text.length, atom);
-    if (atom) {
-        sink_set(sink, sink->reference, atom, entry);
-        if (sink->strict != sink->reference)
-            sink_set(sink, sink->strict, atom, entry);
-    }
-    for (atom = table->patterns[subject]; atom; atom = atom->next) {
-        if (!pattern_matches(atom->pattern, text))
+    *part = entry;
+    if (subject == SUBJECT_ENTRY)
+        return true;
+    if (!sign)
+        return false;
+    size_t name = (size_t)(sign - entry.text);
+    *part = subject == SUBJECT_NAME ? (struct view){entry.text, name}
+                                    : (struct view){sign + 1, entry.length - name - 1};
+    return true;
+}
+
+/* One atom on one text. */
+static void
+try_atom(const struct atom *atom, struct view text, size_t entry, const struct sink *sink)
+{
+    if (atom->pattern ? !pattern_matches(atom->pattern, text) : !view_equal(atom->text, text))
+        return;
+    sink_set(sink, sink->reference, atom, entry);
+    if (sink->strict != sink->reference && (!atom->pattern || pattern_matches_whole(atom->pattern, text)))
+        sink_set(sink, sink->strict, atom, entry);
+}
+
+/* All atoms on one entry: strings by their hash, patterns one by one. */
+static void
+try_all(const struct env_table *table, struct view entry, size_t place, const struct sink *sink)
+{
+    for (int subject = 0; subject < SUBJECTS; subject++) {
+        struct atom *atom;
+        struct view text;
+        if (!part_of(entry, (enum subject)subject, &text))
             continue;
-        sink_set(sink, sink->reference, atom, entry);
-        if (sink->strict != sink->reference && pattern_matches_whole(atom->pattern, text))
-            sink_set(sink, sink->strict, atom, entry);
+        HASH_FIND(hh, table->strings[subject], text.text, text.length, atom);
+        if (atom)
+            try_atom(atom, text, place, sink);
+        for (atom = table->patterns[subject]; atom; atom = atom->next)
+            try_atom(atom, text, place, sink);
     }
 }
 
+/* An atom of a rule on all entries, unless the rule has none. */
+static void
+try_one(const struct env_table *table, uint32_t index, const struct view *entries, size_t count,
+        const struct sink *sink)
+{
+    if (index == ENV_NO_ATOM)
+        return;
+    const struct atom *atom = table->atoms[index];
+    for (size_t i = 0; i < count; i++) {
+        struct view text;
+        if (part_of(entries[i], atom->subject, &text))
+            try_atom(atom, text, i, sink);
+    }
+}
+
+/* How many rules the candidates have together. */
+static size_t
+rules_total(const struct env_rules *const *wanted, size_t wanted_count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < wanted_count; i++)
+        total += wanted[i]->count;
+    return total;
+}
+
 enum status
-env_match_make(const struct env_table *table, const struct policy_strings *env, bool strict,
-               struct arena *arena, struct env_match *ret, struct error *err)
+env_match_make(const struct env_table *table, const struct env_rules *const *wanted, size_t wanted_count,
+               const struct policy_strings *env, bool strict, struct arena *arena, struct env_match *ret,
+               struct error *err)
 {
     struct view *entries = ARENA_NEW(arena, struct view, env->count ? env->count : 1);
     size_t *first = ARENA_NEW(arena, size_t, env->count ? env->count : 1);
@@ -235,14 +305,18 @@ env_match_make(const struct env_table *table, const struct policy_strings *env, 
         sink.strict = ARENA_NEW(arena, uint64_t, total ? total : 1);
     if (!sink.reference || !sink.strict)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's environment is too large");
-    for (size_t i = 0; i < count; i++) {
-        const char *sign = memchr(entries[i].text, '=', entries[i].length);
-        try_atoms(table, SUBJECT_ENTRY, entries[i], i, &sink);
-        if (!sign)
-            continue;
-        size_t name = (size_t)(sign - entries[i].text);
-        try_atoms(table, SUBJECT_NAME, (struct view){entries[i].text, name}, i, &sink);
-        try_atoms(table, SUBJECT_VALUE, (struct view){sign + 1, entries[i].length - name - 1}, i, &sink);
+    /* Few rules in a large table: their atoms alone. Otherwise each atom once, however many rules share it.
+     */
+    bool few = wanted && rules_total(wanted, wanted_count) <= table->count / 4;
+    for (size_t i = 0; i < count && !few; i++)
+        try_all(table, entries[i], i, &sink);
+    for (size_t i = 0; i < wanted_count && few; i++) {
+        for (uint32_t j = 0; j < wanted[i]->count; j++) {
+            const struct env_rule *rule = &wanted[i]->rules[j];
+            try_one(table, rule->whole, entries, count, &sink);
+            try_one(table, rule->name, entries, count, &sink);
+            try_one(table, rule->value, entries, count, &sink);
+        }
     }
     *ret = (struct env_match){.entries = entries,
                               .count = count,

@@ -54,10 +54,16 @@ struct env_match {
     const uint64_t *strict;    /* the same array when every pattern is plain */
 };
 
-/* Tries all atoms on all entries. STATUS_RESOURCE_EXHAUSTED: the arena is full. */
-MUST_CHECK enum status env_match_make(const struct env_table *table, const struct policy_strings *env,
-                                      bool strict, struct arena *arena, struct env_match *ret,
-                                      struct error *err);
+/*
+ * Tries the atoms on the entries.
+ *
+ * wanted  the candidates that will be asked about, none of which changes; NULL: any of the table may be
+ *
+ * A caller may act on STATUS_RESOURCE_EXHAUSTED: the arena is full.
+ */
+MUST_CHECK enum status env_match_make(const struct env_table *table, const struct env_rules *const *wanted,
+                                      size_t wanted_count, const struct policy_strings *env, bool strict,
+                                      struct arena *arena, struct env_match *ret, struct error *err);
 
 /* `set` := the entries that some rule accepts. */
 void env_accepted(const struct env_match *match, bool strict, const struct env_rules *rules, uint64_t *set);

@@ -74,8 +74,8 @@ crowd_match(struct decision *decision, const struct crowd *crowd, struct env_mat
     const struct env_table *table = crowd->env ? crowd->env : env_table_new(decision->arena);
     if (!table)
         return decision_full(decision);
-    return env_match_make(table, &process_input(decision)->env, decision->strict, decision->arena, match,
-                          decision->err);
+    return env_match_make(table, NULL, 0, &process_input(decision)->env, decision->strict, decision->arena,
+                          match, decision->err);
 }
 
 /* Whether some candidate passes the test. */

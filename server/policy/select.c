@@ -72,7 +72,14 @@ enum status
 selection_choose_env(struct decision *decision, const struct env_table *table,
                      const struct policy_strings *env, struct selection *selection)
 {
-    TRY(env_match_make(table, env, decision->strict, decision->arena, &selection->match, decision->err));
+    const struct env_rules **wanted =
+        ARENA_NEW(decision->arena, const struct env_rules *, selection->count + 1);
+    if (!wanted)
+        return decision_full(decision);
+    for (size_t i = 0; i < selection->count; i++)
+        wanted[i] = &selection->base[selection->items[i]].env;
+    TRY(env_match_make(table, wanted, selection->count, env, decision->strict, decision->arena,
+                       &selection->match, decision->err));
     selection->has_match = true;
     selection->entries = ARENA_NEW(decision->arena, uint64_t, selection->match.words);
     if (!selection->entries)

@@ -299,6 +299,54 @@ strict_wants_every_registry_change_listed(void **state)
     }
 }
 
+/* Many containers of one image: only the rules of those that are left are tried, with the same answers. */
+static void
+one_container_among_many_is_held_to_its_own_rules(void **state)
+{
+    enum { CONTAINERS = 50, ROOM = 65536 };
+    static const struct {
+        const char *env;
+        bool allowed;
+    } cases[] = {
+        {"'A%d=1'", true},         {"'B%d=x'", true}, {"'N%d=7'", true},  {"'A%d=1', 'B%d=y', 'N%d=8'", true},
+        {"'A%d=2'", false},        {"'B%d='", false}, {"'N%d=x'", false}, {"'A%d'", false},
+        {"'A%d=1', 'C=1'", false}, {"'A7=1'", false},
+    };
+    char *text = malloc(ROOM), *at = text;
+
+    (void)state;
+    assert_non_null(text);
+    at += snprintf(
+        at, ROOM,
+        "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\ncontainers := [\n");
+    for (int i = 0; i < CONTAINERS; i++)
+        at += snprintf(
+            at, (size_t)(text + ROOM - at),
+            "{\"layers\": [], \"mounted_cim\": [], \"command\": [\"c%d\"], \"user\": \"\", \"working_dir\": "
+            "\"\", \"allow_stdio_access\": true, \"env_rules\": [{\"pattern\": \"A%d=1\", \"strategy\": "
+            "\"string\"}, {\"pattern\": \"B%d=.+\", \"strategy\": \"re2\"}, {\"name\": \"N%d\", "
+            "\"name_strategy\": \"string\", \"value\": \"[0-9]|x1\", \"value_strategy\": \"re2\"}]},\n",
+            i, i, i, i);
+    snprintf(
+        at, (size_t)(text + ROOM - at),
+        "]\nmount_cims := data.framework.mount_cims\ncreate_container := data.framework.create_container\n");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int rules = POLICY_REFERENCE; rules <= POLICY_STRICT; rules++) {
+            struct policy_state *fresh = harness_state(text, (enum policy_rules)rules);
+            char input[512], env[256], *out = env;
+            for (const char *in = cases[i].env; *in; in++) /* container 23's own number */
+                out = in[0] == '%' ? (in++, stpcpy(out, "23")) : (*out = *in, out + 1);
+            *out = '\0';
+            snprintf(input, sizeof(input), "{'container_id': 'c', 'args': ['c23'], 'env': [%s]}", env);
+            assert_true(harness_allows(fresh, "mount_cims", "{'container_id': 'c'}"));
+            if (harness_allows(fresh, "create_container", input) != cases[i].allowed)
+                fail_msg("rules %d: %s", rules, input);
+            policy_state_free(fresh);
+        }
+    }
+    free(text);
+}
+
 int
 main(void)
 {
@@ -310,6 +358,7 @@ main(void)
         cmocka_unit_test(arguments_are_joined_the_windows_way),
         cmocka_unit_test(strict_takes_an_exec_in_either_spelling),
         cmocka_unit_test(strict_wants_every_registry_change_listed),
+        cmocka_unit_test(one_container_among_many_is_held_to_its_own_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
