@@ -1,6 +1,8 @@
 #include "server/inbox/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,4 +204,19 @@ cgroup_processes(const struct cgroup *cgroup, pid_t *ret, size_t max)
         count++;
     }
     return count;
+}
+
+void
+cgroup_sweep(const char *root, const char *container_id)
+{
+    char path[CGROUP_PATH_MAX];
+    DIR *directory = opendir(root);
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory))) {
+        if (snprintf(path, sizeof path, "%s/gcs-%s", entry->d_name, container_id) < (int)sizeof path &&
+            strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(directory), path, AT_REMOVEDIR);
+    }
+    if (directory)
+        closedir(directory);
 }

@@ -44,4 +44,13 @@ void cgroup_read(const struct cgroup *cgroup, struct cgroup_figures *ret);
 /* The processes in the group, at most `max`; returns how many. */
 size_t cgroup_processes(const struct cgroup *cgroup, pid_t *ret, size_t max);
 
+/*
+ * Removes empty groups of the container in every hierarchy below `root` (one directory level down): a runtime
+ * that was killed had no time to, and crun 1.8 forgets one in hybrid layouts. What is not there or not empty
+ * stays.
+ *
+ * root  "/sys/fs/cgroup"; another directory in tests
+ */
+void cgroup_sweep(const char *root, const char *container_id);
+
 #endif

@@ -197,25 +197,37 @@ volume_add(struct request *req, const Gcs__V1__BlockCims *cims)
     volume_stack_unref(stack);
 }
 
+static void
+volume_remove(struct request *req, const Gcs__V1__BlockCims *cims)
+{
+    struct error err;
+    if (volume_unmount(inbox_of(req)->volumes, cims->volume_id, &err) == STATUS_OK)
+        reply_empty(req);
+    else
+        request_reject(req, &err);
+}
+
 void
 handle_block_cims(struct request *req)
 {
-    struct inbox *inbox = inbox_of(req);
     const Gcs__V1__ModifySettings *call = req->call->modify_settings;
     struct error err;
-    enum status status = STATUS_OK;
-    if (!inbox->volumes)
-        status = error_set(
-            &err, STATUS_UNIMPLEMENTED, 0,
-            "layers are mounted by the sidecar; only a standalone inbox with a layer directory does");
-    else if (call->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD)
-        volume_add(req, call->block_cims);
-    else if (call->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE)
-        status = volume_unmount(inbox->volumes, call->block_cims->volume_id, &err);
-    else
-        status = refuse_type(call, "block_cims: add, remove", &err);
-    if (status != STATUS_OK)
+    if (!inbox_of(req)->volumes) {
+        error_set(&err, STATUS_UNIMPLEMENTED, 0,
+                  "layers are mounted by the sidecar; only a standalone inbox with a layer directory does");
         request_reject(req, &err);
-    else if (call->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE)
-        reply_empty(req);
+        return;
+    }
+    /* Each of these ends the request: nothing of it may be looked at afterwards. */
+    switch (call->request_type) {
+    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD:
+        volume_add(req, call->block_cims);
+        break;
+    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE:
+        volume_remove(req, call->block_cims);
+        break;
+    default:
+        refuse_type(call, "block_cims: add, remove", &err);
+        request_reject(req, &err);
+    }
 }

@@ -80,22 +80,6 @@ call_over(struct runtime_call *call)
     completion_signal(call->arg);
 }
 
-/* Groups that the runtime had no time to write down. Removing fails while somebody is in one, and where there
- * is none. */
-static void
-groups_remove(const char *id)
-{
-    char path[512];
-    DIR *directory = opendir("/sys/fs/cgroup");
-    struct dirent *entry;
-    while (directory && (entry = readdir(directory))) {
-        if (snprintf(path, sizeof path, "%s/gcs-%s", entry->d_name, id) < (int)sizeof path)
-            unlinkat(dirfd(directory), path, AT_REMOVEDIR);
-    }
-    if (directory)
-        closedir(directory);
-}
-
 static enum status
 remove_container(struct inbox *inbox, int dir_fd, const char *name, struct error *err)
 {
@@ -118,7 +102,7 @@ remove_container(struct inbox *inbox, int dir_fd, const char *name, struct error
         error_prefix(err, "remove a predecessor's container %s: ", name);
         return call.status;
     }
-    groups_remove(name);
+    cgroup_sweep("/sys/fs/cgroup", name);
     struct event event = {.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT, .exit_code_unknown = true};
     memcpy(event.container_id, name, LIMIT_CONTAINER_ID_BYTES);
     event_log_append(inbox->events, &event);

@@ -119,6 +119,8 @@ deletion_finish(struct deletion *deletion, struct error *err)
         (void)restored; /* cannot fail: the state is DELETING */
         return status;
     }
+    if (inbox->runtime->real)
+        cgroup_sweep("/sys/fs/cgroup", container->id);
     root_release(inbox->overlays, container->id);
     deleted_event_append(container);
     container_forget(container);

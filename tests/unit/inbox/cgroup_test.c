@@ -152,6 +152,33 @@ a_group_that_is_gone_has_used_nothing(void **state)
     assert_int_equal(cgroup_processes(&cgroup, NULL, 10), 0);
 }
 
+static void
+sweeping_takes_empty_groups_of_one_container_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stat info;
+    char path[128];
+    static const struct {
+        const char *name;
+        bool stays;
+    } cases[] = {
+        {"a/gcs-1", false}, {"b/gcs-1", false}, {"gcs-1", false}, {"a/gcs-2", true}, {"c/gcs-1", true}};
+    put(fixture, "a/x", "");
+    put(fixture, "b/x", "");
+    put(fixture, "c/gcs-1/busy", "");
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", fixture->dir, cases[i].name);
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+
+    cgroup_sweep(fixture->dir, "1");
+
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(path, sizeof path, "%s/%s", fixture->dir, cases[i].name);
+        assert_int_equal(stat(path, &info) == 0, cases[i].stays);
+    }
+}
+
 int
 main(void)
 {
@@ -159,6 +186,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(version_1_has_a_directory_for_each_controller),
         CASE(version_2_has_one_directory_for_all),
+        CASE(sweeping_takes_empty_groups_of_one_container_alone),
         CASE(a_group_that_is_gone_has_used_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
