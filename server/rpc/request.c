@@ -67,12 +67,10 @@ fill_error(Gcs__V1__Response *response, Gcs__V1__ErrorRecord *record, Gcs__V1__E
     response->n_records = 1;
 }
 
-/* Sends the first answer of the request; every later one is dropped. */
+/* Sends the one answer of the request: the right to it is the calling thread's. */
 static void
-answer(struct live_request *live, Gcs__V1__Response *response)
+send_answer(struct live_request *live, Gcs__V1__Response *response)
 {
-    if (atomic_exchange(&live->answered, true))
-        return;
     response->request_id = live->id;
     response->session_id = (ProtobufCBinaryData){.data = live->session_id, .len = sizeof live->session_id};
     const Gcs__V1__Request *call = atomic_load(&live->decoded);
@@ -107,6 +105,16 @@ answer(struct live_request *live, Gcs__V1__Response *response)
     free(bytes);
 }
 
+/* The handler's way to answer: what it claimed, or the first of all. */
+static void
+answer(struct live_request *live, Gcs__V1__Response *response)
+{
+    if (!live->claimed && atomic_exchange(&live->answered, true))
+        return;
+    live->claimed = false;
+    send_answer(live, response);
+}
+
 Gcs__V1__Response
 request_response(const struct request *req)
 {
@@ -130,6 +138,17 @@ request_answer_error(struct request *req, const struct error *err)
 }
 
 void
+request_answer_deadline(struct live_request *live, const struct error *err)
+{
+    Gcs__V1__Response response = GCS__V1__RESPONSE__INIT;
+    Gcs__V1__ErrorRecord record, *records[1];
+    if (atomic_exchange(&live->answered, true))
+        return;
+    fill_error(&response, &record, records, err, live->server->config.module_name);
+    send_answer(live, &response);
+}
+
+void
 request_reply(struct request *req, Gcs__V1__Response *response)
 {
     request_answer(req, response);
@@ -147,6 +166,15 @@ bool
 request_is_answered(struct request *req)
 {
     return atomic_load(&live_of(req)->answered);
+}
+
+bool
+request_claim_answer(struct request *req)
+{
+    struct live_request *live = live_of(req);
+    if (!live->claimed)
+        live->claimed = !atomic_exchange(&live->answered, true);
+    return live->claimed;
 }
 
 void
@@ -223,7 +251,7 @@ void
 request_done(struct request *req)
 {
     struct live_request *live = live_of(req);
-    if (!atomic_load(&live->answered)) {
+    if (live->claimed || !atomic_load(&live->answered)) {
         struct error err;
         error_set(&err, STATUS_INTERNAL, 0, "%s ended without an answer", req->method->name);
         request_answer_error(req, &err);

@@ -9,7 +9,8 @@
  *   request_answer()                   answers; the handler goes on (undo, a late commit) and ends it later
  *   request_done()                     ends it: gives its keys to the next in line and drops the arena
  *
- * Every request is answered exactly once, whatever is called: the first answer counts.
+ * Every request is answered exactly once, whatever is called: the first answer counts, or the one that was
+ * claimed.
  */
 #ifndef SERVER_RPC_REQUEST_H
 #define SERVER_RPC_REQUEST_H
@@ -45,9 +46,16 @@ void request_reject(struct request *req, const struct error *err);
 void request_answer(struct request *req, Gcs__V1__Response *response);
 void request_answer_error(struct request *req, const struct error *err);
 
-/* Whether the request has its answer: before a reply of its own the handler finds out that the deadline has
- * spoken. */
+/* Whether the request has its answer: before a step that is not worth while any more. */
 bool request_is_answered(struct request *req);
+
+/*
+ * Takes the right to answer. False: the deadline has spoken, and nothing that the handler answers will be
+ * sent. True: the deadline will say nothing any more, so the handler decides the outcome, and answers soon.
+ * For what is committed only when the client hears of it; looking at request_is_answered() leaves a gap for
+ * the deadline.
+ */
+MUST_CHECK bool request_claim_answer(struct request *req);
 
 /* Ends the request and frees it. If nothing was answered, the answer is INTERNAL: a bug, but not a silence.
  */

@@ -101,7 +101,7 @@ deadline_passed(struct timer *timer, void *arg)
     struct error err;
     error_set(&err, STATUS_DEADLINE_EXCEEDED, 0, "%s: no outcome within %lld ms", live->public.method->name,
               (long long)((live->public.deadline_ns - live->public.arrived_ns) / NS_PER_MS));
-    request_answer_error(&live->public, &err);
+    request_answer_deadline(live, &err);
     request_unhold(live);
 }
 

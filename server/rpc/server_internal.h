@@ -44,8 +44,9 @@ struct live_request {
     struct message message; /* freed once decoded */
     struct order_entry place;
     struct timer deadline;
-    atomic_int holders; /* the handler's way, and the armed deadline timer */
-    atomic_bool answered;
+    atomic_int holders;   /* the handler's way, and the armed deadline timer */
+    atomic_bool answered; /* somebody has answered or claimed to */
+    bool claimed;         /* the handler has, and still owes the answer; its thread's alone */
     atomic_bool keys_released;
     pool_job_fn *continuation;
     _Atomic(const Gcs__V1__Request *) decoded; /* public.call, for the deadline's thread */
@@ -58,6 +59,9 @@ void request_run(struct live_request *live);
 /* Answers a message that never became a request: no session, no keeping. */
 void request_refuse(struct rpc_server *server, const struct route *route, uint64_t request_id,
                     const uint8_t session_id[SESSION_ID_BYTES], const struct error *err);
+
+/* The deadline's answer, unless the handler has answered or claimed to. Any thread. */
+void request_answer_deadline(struct live_request *live, const struct error *err);
 
 /* Drops one holder; the last one frees. */
 void request_unhold(struct live_request *live);

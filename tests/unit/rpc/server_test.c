@@ -718,6 +718,52 @@ at_the_deadline_the_answer_comes_at_once_and_the_keys_stay_until_the_end(void **
 }
 
 static void
+an_answer_that_is_claimed_before_the_deadline_is_the_one_that_is_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct client client = open_client(f, true);
+    Gcs__V1__Request claimed = park_request(&client, CONTAINER), late = park_request(&client, CONTAINER2);
+    claimed.timeout_ms = late.timeout_ms = 200;
+    assert_true(client_send(&client, &claimed));
+    struct request *req = app_take(&f->app);
+    assert_non_null(req);
+    bool first = request_claim_answer(req), again = request_claim_answer(req);
+    assert_true(client_send(&client, &late));
+
+    assert_answer(&client, late.request_id, STATUS_DEADLINE_EXCEEDED); /* both deadlines have passed */
+    struct request *passed = app_take(&f->app);
+    assert_non_null(passed);
+    bool too_late = request_claim_answer(passed);
+    app_finish(req);
+    app_finish(passed);
+
+    assert_answer(&client, claimed.request_id, STATUS_OK);
+    assert_no_other_answer(&client);
+    assert_true(fixture_wait_under_way(f, 0));
+    assert_true(first);
+    assert_true(again);
+    assert_false(too_late);
+    client_close(&client);
+}
+
+static void
+a_request_that_ends_without_the_answer_it_claimed_is_answered_internal(void **state)
+{
+    struct fixture *f = *state;
+    struct client client = open_client(f, true);
+    Gcs__V1__Request request = park_request(&client, CONTAINER);
+    assert_true(client_send(&client, &request));
+    struct request *req = app_take(&f->app);
+    assert_non_null(req);
+    assert_true(request_claim_answer(req));
+
+    request_done(req);
+
+    assert_answer(&client, request.request_id, STATUS_INTERNAL);
+    client_close(&client);
+}
+
+static void
 a_request_whose_deadline_comes_while_it_waits_for_its_key_never_runs(void **state)
 {
     struct fixture *f = *state;
@@ -993,6 +1039,8 @@ main(void)
         TEST(a_request_for_all_keys_waits_for_those_before_it_and_holds_back_those_after),
         TEST(a_wait_that_gave_its_keys_back_holds_nobody_up),
         TEST(at_the_deadline_the_answer_comes_at_once_and_the_keys_stay_until_the_end),
+        TEST(an_answer_that_is_claimed_before_the_deadline_is_the_one_that_is_sent),
+        TEST(a_request_that_ends_without_the_answer_it_claimed_is_answered_internal),
         TEST(a_request_whose_deadline_comes_while_it_waits_for_its_key_never_runs),
         TEST(outcomes_and_deadlines_that_meet_give_one_answer_each),
         TEST(a_repeated_request_runs_once),
