@@ -69,6 +69,8 @@
 #define LIMIT_STREAM_BUFFER_BYTES (1024 * 1024) /* output kept per stream */
 #define LIMIT_WAITERS             64            /* parked calls per process */
 #define LIMIT_TAG_BYTES           4096
+#define LIMIT_DECISION_LOG_QUEUE_BYTES                                                                       \
+    (4 * 1024 * 1024) /* lines waiting for the disk: some seconds of decisions at full load */
 
 /* The policy. The reference has no such bounds; the tool's policies nest 5 levels. */
 #define LIMIT_POLICY_DEPTH 64

@@ -88,10 +88,10 @@ forward_relay(struct request *req, const Gcs__V1__Response *response, const stru
 void
 forward_settle(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
-    struct policy_record *record = req->slot;
+    struct gate_record *record = req->slot;
     if (response)
-        policy_record_commit(record);
+        policy_gate_commit(record);
     else
-        policy_record_undo(record);
+        policy_gate_undo(record);
     forward_relay(req, response, err);
 }

@@ -26,7 +26,7 @@ struct create {
     struct sandbox_path *sources; /* one a mount, in order */
     bool reserved;
     struct policy_verdict verdict;
-    struct policy_record *record;
+    struct gate_record *record;
     struct directory_hold *hold;
     struct error *outcome; /* why it failed, kept until the undo is over; NULL: it succeeded too late */
 };
@@ -107,8 +107,8 @@ decide(struct request *req, struct create *create, struct error *err)
     question.process.mounts_count = spec->n_mounts;
     if (!question.process.mounts)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
-    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &create->verdict, err);
-    create->record = create->verdict.record;
+    enum status status =
+        policy_gate_decide(sidecar->gate, &question, &req->arena, &create->verdict, &create->record, err);
     if (status == STATUS_OK && spec->process->terminal && !create->verdict.allow_stdio)
         return error_set(err, STATUS_PERMISSION_DENIED, 0,
                          "spec.process.terminal: the policy denies this container's standard streams");
@@ -128,7 +128,7 @@ undo(struct request *req)
     struct error err;
     if (directory_hold_undo(TAKE_PTR(create->hold), &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
-    policy_record_undo(TAKE_PTR(create->record));
+    policy_gate_undo(TAKE_PTR(create->record));
     if (create->reserved && container_take_step(sidecar->containers, req->call->container_id,
                                                 STEP_CREATE_FAILED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
@@ -210,7 +210,7 @@ created(struct request *req, const Gcs__V1__Response *response, const struct err
     container_set_created(sidecar->containers, id, TAKE_PTR(create->hold), create->verdict.allow_stdio);
     if (container_take_step(sidecar->containers, id, STEP_CREATED, &failure) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &failure);
-    policy_record_commit(TAKE_PTR(create->record));
+    policy_gate_commit(TAKE_PTR(create->record));
     forward_relay(req, response, NULL);
 }
 

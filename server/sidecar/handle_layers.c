@@ -26,7 +26,7 @@ drop(struct sidecar *sidecar, const char *volume_id)
 /* Decides on the opened volume and mounts it for the container. On failure the caller drops the volume. */
 static enum status
 decide_and_mount(struct request *req, const char *volume_id, const struct volume_stack *stack,
-                 struct policy_record **record, struct error *err)
+                 struct gate_record **record, struct error *err)
 {
     struct sidecar *sidecar = req->app;
     const char *container_id = req->call->container_id;
@@ -63,17 +63,17 @@ add(struct request *req, const Gcs__V1__BlockCims *cims, struct error *err)
     struct sidecar *sidecar = req->app;
     CLEANUP(volume_stack_unrefp)
     struct volume_stack *stack = NULL;
-    struct policy_record *record = NULL;
+    struct gate_record *record = NULL;
     TRY(sidecar_check_consistent(sidecar, err));
     TRY(volume_open(sidecar->volumes, cims->volume_id, (const char *const *)cims->layers, cims->n_layers,
                     &stack, err));
     enum status status = decide_and_mount(req, cims->volume_id, stack, &record, err);
     if (status != STATUS_OK) {
-        policy_record_undo(record);
+        policy_gate_undo(record);
         drop(sidecar, cims->volume_id);
         return status;
     }
-    policy_record_commit(record);
+    policy_gate_commit(record);
     reply_digests(req, stack);
     return STATUS_OK;
 }

@@ -54,8 +54,9 @@ shutdown_decide(struct request *req, struct error *err)
     const struct policy_request question = {.point = POLICY_SHUTDOWN_CONTAINER,
                                             .container_id = req->call->container_id};
     struct policy_verdict verdict;
-    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
-    req->slot = verdict.record;
+    struct gate_record *record;
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &record, err);
+    req->slot = record;
     return status;
 }
 
@@ -142,15 +143,16 @@ handle_get_properties(struct request *req)
     struct sidecar *sidecar = req->app;
     const struct policy_request question = {.point = POLICY_GET_PROPERTIES};
     struct policy_verdict verdict;
+    struct gate_record *record = NULL;
     struct error err;
     enum status status = container_check_known(sidecar->containers, req->call->container_id, &err);
     if (status == STATUS_OK)
-        status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &err);
+        status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &record, &err);
     if (status != STATUS_OK) {
         request_reject(req, &err);
         return;
     }
-    policy_record_commit(verdict.record);
+    policy_gate_commit(record);
     request_release_keys(req); /* a read: it has been decided, what comes next need not wait for the answer */
     Gcs__V1__Request call = forward_call(req);
     forward_wait(req, &call, forward_relay);

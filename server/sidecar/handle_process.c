@@ -16,7 +16,7 @@
 /* An execution on its way; in the request's arena, as req->slot. */
 struct execution {
     struct policy_verdict verdict;
-    struct policy_record *record;
+    struct gate_record *record;
     uint32_t process_id; /* of a process that came too late */
 };
 
@@ -38,7 +38,7 @@ orphan_killed(struct request *req, const Gcs__V1__Response *response, const stru
     struct execution *execution = req->slot;
     if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
-    policy_record_undo(TAKE_PTR(execution->record));
+    policy_gate_undo(TAKE_PTR(execution->record));
     struct error failure;
     error_set(&failure, STATUS_RESOURCE_EXHAUSTED, 0, "the process could not be kept and was killed");
     request_reject(req, &failure); /* unless the deadline has answered */
@@ -55,7 +55,7 @@ executed(struct request *req, const Gcs__V1__Response *response, const struct er
     if (!response) {
         if (err->status == STATUS_DEADLINE_EXCEEDED) /* the inbox's own: it may run, and has no name */
             sidecar_set_inconsistent(sidecar, err);
-        policy_record_undo(TAKE_PTR(execution->record));
+        policy_gate_undo(TAKE_PTR(execution->record));
         request_reject(req, err);
         return;
     }
@@ -66,7 +66,7 @@ executed(struct request *req, const Gcs__V1__Response *response, const struct er
         kill_process(req, process_id, orphan_killed);
         return;
     }
-    policy_record_commit(TAKE_PTR(execution->record));
+    policy_gate_commit(TAKE_PTR(execution->record));
     forward_relay(req, response, NULL);
 }
 
@@ -86,8 +86,8 @@ execute_decide(struct request *req, struct execution *execution, struct error *e
         .point = external ? POLICY_EXEC_EXTERNAL : POLICY_EXEC_IN_CONTAINER,
         .process = policy_process_of(id, process),
     };
-    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &execution->verdict, err);
-    execution->record = execution->verdict.record;
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &execution->verdict,
+                                            &execution->record, err);
     if (status == STATUS_OK && process->terminal && !execution->verdict.allow_stdio)
         return error_set(
             err, STATUS_PERMISSION_DENIED, 0,
@@ -107,7 +107,7 @@ handle_execute_process(struct request *req)
     }
     req->slot = execution;
     if (execute_decide(req, execution, &err) != STATUS_OK) {
-        policy_record_undo(TAKE_PTR(execution->record));
+        policy_gate_undo(TAKE_PTR(execution->record));
         request_reject(req, &err);
         return;
     }
@@ -186,8 +186,9 @@ signal_decide(struct request *req, struct error *err)
     if (process.is_init && signal->signal == GCS__V1__SIGNAL__SIGNAL_TERMINATE)
         question = (struct policy_request){.point = POLICY_SHUTDOWN_CONTAINER, .container_id = id};
     struct policy_verdict verdict;
-    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
-    req->slot = verdict.record;
+    struct gate_record *record;
+    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &record, err);
+    req->slot = record;
     return status;
 }
 

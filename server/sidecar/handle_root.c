@@ -14,7 +14,7 @@
 /* A request of this file between its decision and the inbox's answer; in the request's arena, as req->slot.
  */
 struct root_change {
-    struct policy_record *record;
+    struct gate_record *record;
     bool adds;
     struct error outcome; /* of a change that is taken back at the inbox, for the answer after that */
     /* combining */
@@ -102,7 +102,7 @@ static void
 scratch_undo(struct request *req, const struct error *err)
 {
     struct root_change *change = req->slot;
-    policy_record_undo(TAKE_PTR(change->record));
+    policy_gate_undo(TAKE_PTR(change->record));
     request_reject(req, err);
 }
 
@@ -122,10 +122,10 @@ scratch_changed(struct request *req, const Gcs__V1__Response *response, const st
     if (is_unwanted(req, response, err)) {
         forward_reverse(req, err, scratch_reversed);
     } else if (response) {
-        policy_record_commit(TAKE_PTR(change->record));
+        policy_gate_commit(TAKE_PTR(change->record));
         forward_relay(req, response, NULL);
     } else if (!change->adds && err->status == STATUS_NOT_FOUND) {
-        policy_record_commit(TAKE_PTR(change->record));
+        policy_gate_commit(TAKE_PTR(change->record));
         reply_done(req);
     } else {
         scratch_undo(req, err);
@@ -150,9 +150,7 @@ scratch_decide(struct request *req, struct error *err)
         .target = {.target = target, .encrypted = true},
     };
     struct policy_verdict verdict;
-    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
-    change->record = verdict.record;
-    return status;
+    return policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &change->record, err);
 }
 
 void
@@ -180,7 +178,7 @@ combine_take_back(struct request *req)
         sidecar_set_inconsistent(sidecar, &err);
     if (change->admitted && volume_dismiss(sidecar->volumes, change->volume_id, id, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
-    policy_record_undo(TAKE_PTR(change->record));
+    policy_gate_undo(TAKE_PTR(change->record));
     if (change->reserved &&
         container_take_step(sidecar->containers, id, STEP_COMBINE_FAILED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
@@ -204,7 +202,7 @@ combine_commit(struct request *req, const Gcs__V1__Response *response)
     struct error err;
     if (container_take_step(sidecar->containers, req->call->container_id, STEP_COMBINED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
-    policy_record_commit(TAKE_PTR(change->record));
+    policy_gate_commit(TAKE_PTR(change->record));
     forward_relay(req, response, NULL);
 }
 

@@ -29,6 +29,9 @@ enum key {
     KEY_WORKERS,
     KEY_DRAIN_MS,
     KEY_LOG_LEVEL,
+    KEY_DECISION_LOG,
+    KEY_DECISION_LOG_BYTES,
+    KEY_DECISION_LOG_ENV,
 };
 
 static const struct argp_option option_table[] = {
@@ -56,6 +59,18 @@ static const struct argp_option option_table[] = {
     {"drain-ms", KEY_DRAIN_MS, "MS", 0, "How long a shutdown waits for requests under way (default: 10000)",
      5},
     {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 6},
+    {"decision-log", KEY_DECISION_LOG, "FILE", 0,
+     "Append each decision of the policy and what became of it to FILE, for `gcs-policy replay'; command "
+     "lines "
+     "are in it, environment values are not",
+     6},
+    {"decision-log-bytes", KEY_DECISION_LOG_BYTES, "N", 0,
+     "Most bytes of the decision log, at least 65536; then it becomes FILE.1, the one older file that is "
+     "kept "
+     "(default: 67108864)",
+     6},
+    {"decision-log-env", KEY_DECISION_LOG_ENV, NULL, 0,
+     "Write environment values to the decision log: they may be secrets", 6},
     {0},
 };
 
@@ -158,6 +173,26 @@ parse_how(int key, char *arg, struct options *options, struct argp_state *state)
 }
 
 static error_t
+parse_decision_log(int key, char *arg, struct options *options, struct argp_state *state)
+{
+    struct decision_log_options *log = &options->config.decision_log;
+    switch (key) {
+    case KEY_DECISION_LOG:
+        log->path = arg;
+        return 0;
+    case KEY_DECISION_LOG_BYTES:
+        log->bytes_max = (int64_t)parse_number(state, "decision-log-bytes", arg, 10, DECISION_LOG_BYTES_MIN,
+                                               DECISION_LOG_BYTES_MAX);
+        return 0;
+    case KEY_DECISION_LOG_ENV:
+        log->with_env = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t
 parse_option(int key, char *arg, struct argp_state *state)
 {
     struct options *options = state->input;
@@ -166,6 +201,8 @@ parse_option(int key, char *arg, struct argp_state *state)
         result = parse_sandbox(key, arg, options, state);
     if (result == ARGP_ERR_UNKNOWN)
         result = parse_how(key, arg, options, state);
+    if (result == ARGP_ERR_UNKNOWN)
+        result = parse_decision_log(key, arg, options, state);
     if (result != ARGP_ERR_UNKNOWN)
         return result;
     if (key == ARGP_KEY_ARG)
@@ -203,6 +240,7 @@ options_parse(int argc, char **argv, struct options *options, struct error *err)
     config->sandbox = SANDBOX_ROOT_OPTIONS_DEFAULT;
     config->workers = processors < 2 ? 2 : processors > LIMIT_WORKERS ? LIMIT_WORKERS : (unsigned)processors;
     config->drain_ns = 10 * NS_PER_S;
+    config->decision_log.bytes_max = DECISION_LOG_BYTES_DEFAULT;
     argp_parse(&argp, argc, argv, 0, NULL, options);
     if (config->listen_count == 0)
         TRY(fill_path(&options->listen_urls[config->listen_count++], options->default_listen, "ipc://",

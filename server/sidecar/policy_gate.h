@@ -16,6 +16,7 @@
 #include "server/base/error.h"
 #include "server/mounts/sandbox_path.h"
 #include "server/policy/policy.h"
+#include "server/sidecar/decision_log.h"
 
 #define HOST_DATA_BYTES 32
 
@@ -25,6 +26,10 @@ struct policy_gate;
  */
 struct policy_gate *policy_gate_new(const uint8_t *host_data);
 void policy_gate_free(struct policy_gate *gate);
+
+/* Every decision and its end goes into the log from now on. Before the first request; borrowed until the gate
+ * is freed. */
+void policy_gate_set_log(struct policy_gate *gate, struct decision_log *log);
 
 bool policy_gate_is_set(const struct policy_gate *gate);
 
@@ -40,13 +45,27 @@ bool policy_gate_is_set(const struct policy_gate *gate);
 MUST_CHECK enum status policy_gate_set(struct policy_gate *gate, const char *enforcer_type,
                                        const uint8_t *text, size_t size, struct error *err);
 
+/* An allowed decision whose request is under way: what the decision added to the policy's state, and its
+ * number in the decision log. In the request's arena. */
+struct gate_record;
+
 /*
  * Decides (strict). A denial's error has the reference's prefix and the decision; while no policy is set it
  * is the closed door's. Other arguments as policy_decide().
+ *
+ * verdict  its record is NULL: it is part of `record`
+ * record   of an allowed decision, else NULL. The request's owner ends it with exactly one of
+ *          policy_gate_commit() and policy_gate_undo(), while the arena lives.
  */
 MUST_CHECK enum status policy_gate_decide(struct policy_gate *gate, const struct policy_request *request,
                                           struct arena *arena, struct policy_verdict *verdict,
-                                          struct error *err);
+                                          struct gate_record **record, struct error *err);
+
+/* The request was carried out. NULL is fine. */
+void policy_gate_commit(struct gate_record *record);
+
+/* The request was not carried out: as policy_record_undo(). NULL is fine. */
+void policy_gate_undo(struct gate_record *record);
 
 /* A message's list of strings as the policy takes it. Borrowed. */
 struct policy_strings policy_strings_of(char *const *items, size_t count);

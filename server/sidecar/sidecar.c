@@ -16,6 +16,16 @@ policy_is_set(void *app)
 }
 
 static enum status
+start_log(struct sidecar *sidecar, const struct sidecar_config *config, struct error *err)
+{
+    if (!config->decision_log.path)
+        return STATUS_OK;
+    TRY(decision_log_open(&config->decision_log, &sidecar->decision_log, err));
+    policy_gate_set_log(sidecar->gate, sidecar->decision_log);
+    return STATUS_OK;
+}
+
+static enum status
 start_mounts(struct sidecar *sidecar, const struct sidecar_config *config, struct error *err)
 {
     size_t leftovers = 0;
@@ -69,7 +79,9 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
     sidecar->drain_ns = config->drain_ns;
     sidecar->gate = policy_gate_new(config->host_data);
     sidecar->containers = container_table_new();
-    enum status status = timers_start(&sidecar->timers, err);
+    enum status status = start_log(sidecar, config, err);
+    if (status == STATUS_OK)
+        status = timers_start(&sidecar->timers, err);
     if (status == STATUS_OK)
         status = pool_start(config->workers, LIMIT_QUEUED_JOBS, &sidecar->pool, err);
     if (status == STATUS_OK) {
@@ -115,6 +127,7 @@ sidecar_stop(struct sidecar *sidecar)
     container_table_free(sidecar->containers);
     inbox_watch_free(sidecar->watch);
     policy_gate_free(sidecar->gate);
+    decision_log_close(sidecar->decision_log);
     if (sidecar->volumes && volume_table_close(sidecar->volumes, &err) != STATUS_OK)
         LOG_ERROR("a volume stays mounted", LOG_TEXT("reason", err.text));
     layer_store_close(sidecar->layers);

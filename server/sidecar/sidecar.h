@@ -21,6 +21,7 @@
 #include "server/rpc/event_log.h"
 #include "server/rpc/server.h"
 #include "server/sidecar/container.h"
+#include "server/sidecar/decision_log.h"
 #include "server/sidecar/policy_gate.h"
 
 struct sidecar_config {
@@ -34,6 +35,7 @@ struct sidecar_config {
     const uint8_t *host_data; /* 32 bytes; NULL: any policy is accepted */
     unsigned workers;
     int64_t drain_ns; /* how long a shutdown waits for what is under way */
+    struct decision_log_options decision_log;
 };
 
 struct sidecar {
@@ -42,6 +44,7 @@ struct sidecar {
     struct rpc_server *server;
     struct caller *inbox;
     struct policy_gate *gate;
+    struct decision_log *decision_log; /* NULL: none */
     struct container_table *containers;
     struct sandbox_root *sandbox;
     struct layer_store *layers;

@@ -4,7 +4,7 @@
 
 enum status
 volumes_decide(struct request *req, const char *container_id, const struct volume_stack *stack,
-               struct policy_record **record, struct error *err)
+               struct gate_record **record, struct error *err)
 {
     struct sidecar *sidecar = req->app;
     const char *hashes[LIMIT_LAYERS], *mounted = stack->mounted_cim;
@@ -18,7 +18,5 @@ volumes_decide(struct request *req, const char *container_id, const struct volum
                  .mounted_cim = {.items = &mounted, .count = 1}},
     };
     struct policy_verdict verdict;
-    enum status status = policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, err);
-    *record = verdict.record;
-    return status;
+    return policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, record, err);
 }
