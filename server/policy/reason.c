@@ -270,7 +270,7 @@ json_max(void)
     return (MESSAGE_MAX - (sizeof(before) - 1) - (sizeof(after) - 1)) / 4 * 3;
 }
 
-/* The decision object; NULL with *too_long when a part of it is. */
+/* The decision object of what is left; `writer` is too long when a part of it is, or all together. */
 static enum status
 assemble(const struct denial *denial, size_t length_max, struct writer *writer)
 {
