@@ -1,7 +1,6 @@
 /*
  * Programs of the guest itself: what the policy calls an external process. They run as root in the guest's
- * own namespaces, so nothing of a container's configuration applies. Their umask is the inbox's, 0:
- * posix_spawn cannot set another.
+ * own namespaces, so nothing of a container's configuration applies. Their umask is the inbox's, 022.
  */
 #ifndef SERVER_INBOX_GUEST_EXEC_H
 #define SERVER_INBOX_GUEST_EXEC_H

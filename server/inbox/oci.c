@@ -233,8 +233,10 @@ oci_config(const struct oci_input *input, json_t **ret, struct error *err)
     TRY(mounts_json(input, &mounts, err));
     TRY(resources_json(input->spec->resources, &resources, err));
     char hostname[LIMIT_HOSTNAME_BYTES + 1] = "", group[LIMIT_CONTAINER_ID_BYTES + 16];
-    strncat(hostname, input->spec->hostname[0] ? input->spec->hostname : input->container_id,
-            input->spec->hostname[0] ? LIMIT_HOSTNAME_BYTES : 12);
+    if (input->spec->hostname[0] != '\0')
+        snprintf(hostname, sizeof hostname, "%s", input->spec->hostname);
+    else
+        snprintf(hostname, sizeof hostname, "%.12s", input->container_id);
     snprintf(group, sizeof group, "/gcs-%.64s", input->container_id);
     json_t *json = json_pack("{s:s, s:O, s:{s:s, s:b}, s:s, s:O, s:{s:s, s:O, s:o, s:o, s:o}}", "ociVersion",
                              "1.0.2", "process", process, "root", "path", input->root_path, "readonly", 0,

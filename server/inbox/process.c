@@ -246,6 +246,7 @@ process_hold(struct process *process)
 void
 process_ended(struct process *process, int exit_code)
 {
+    stdio_end_input(process->stdio);
     mutex_lock(&process->inbox->table.lock);
     process->ended = true;
     process->exit_code = exit_code;

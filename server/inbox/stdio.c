@@ -519,6 +519,18 @@ stdio_wait_input(struct stdio *stdio, struct waiter *waiter, int64_t deadline_ns
     return parked;
 }
 
+void
+stdio_end_input(struct stdio *stdio)
+{
+    mutex_lock(&stdio->lock);
+    poller_remove(stdio->config.poller, &stdio->input.source);
+    fd_closep(&stdio->input.fd);
+    stdio->input.ended = true;
+    struct waiter *woken = waiters_take(&stdio->input.waiters);
+    mutex_unlock(&stdio->lock);
+    waiters_run(woken);
+}
+
 bool
 stdio_is_quiet(struct stdio *stdio)
 {

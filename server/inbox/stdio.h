@@ -105,6 +105,9 @@ MUST_CHECK enum status stdio_write(struct stdio *stdio, uint64_t offset, const v
 bool stdio_wait_input(struct stdio *stdio, struct waiter *waiter, int64_t deadline_ns, waiter_fn *run,
                       void *arg);
 
+/* Closes the input: its process has ended. Later writes are refused, waiting ones woken. */
+void stdio_end_input(struct stdio *stdio);
+
 /* Whether every output stream has ended. */
 bool stdio_is_quiet(struct stdio *stdio);
 

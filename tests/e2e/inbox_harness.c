@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include <cmocka.h>
 
 #include "server/base/clock.h"
+#include "server/base/text.h"
 
 /* Far beyond what any step takes, also under a sanitizer on a busy machine. */
 enum { PATIENCE_S = 40 };
@@ -32,6 +34,21 @@ struct outcome {
 
 /* The text of the last refusal. */
 static char last_message[ERROR_TEXT_MAX];
+
+char guest_id_a[65], guest_id_b[65];
+
+static void
+ids_make(void)
+{
+    unsigned char bytes[2][32];
+    if (guest_id_a[0] != '\0')
+        return;
+    assert_int_equal(getrandom(bytes, sizeof bytes, 0), sizeof bytes);
+    bytes[0][0] = 0x1A; /* their beginnings differ: scratches are named after them */
+    bytes[1][0] = 0x1B;
+    text_hex(guest_id_a, bytes[0], 32);
+    text_hex(guest_id_b, bytes[1], 32);
+}
 
 static void
 run_or_fail(const char *const *argv)
@@ -134,6 +151,7 @@ guest_start(struct guest *guest, const struct guest_options *options)
 {
     struct error err;
     *guest = (struct guest){.unprivileged = options->unprivileged, .standalone = options->standalone};
+    ids_make();
     strcpy(guest->dir, "/tmp/gcs-inbox-XXXXXX");
     assert_non_null(mkdtemp(guest->dir));
     snprintf(guest->run_dir, sizeof guest->run_dir, "%s/run", guest->dir);

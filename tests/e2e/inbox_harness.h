@@ -42,9 +42,11 @@ struct guest_container {
 
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-/* A container id: the digit 64 times. */
-#define GUEST_ID_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define GUEST_ID_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+/* Container ids: of this run alone, since control groups are named after them and tests may run side by side.
+ */
+extern char guest_id_a[65], guest_id_b[65];
+#define GUEST_ID_A guest_id_a
+#define GUEST_ID_B guest_id_b
 #define GUEST_UVM  "00000000-0000-0000-0000-000000000000"
 
 /* Makes the directory and a layer of busybox, starts the inbox, connects. */

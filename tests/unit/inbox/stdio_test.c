@@ -279,6 +279,28 @@ input_nobody_reads_any_more_is_refused(void **state)
 }
 
 static void
+input_of_a_process_that_has_ended_is_refused_and_its_writer_woken(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct waiter waiter;
+    static char bytes[256 * 1024];
+    uint64_t accepted = 0;
+    open_streams(fixture, (struct stdio_config){.input = true});
+    assert_int_equal(stdio_write(fixture->stdio, 0, bytes, sizeof bytes, false, &accepted, &err), STATUS_OK);
+    assert_true(
+        stdio_wait_input(fixture->stdio, &waiter, clock_now_ns() + GATE_PATIENCE_NS, on_woken, fixture));
+
+    stdio_end_input(fixture->stdio);
+
+    assert_int_equal(fixture->woken.count, 1);
+    assert_int_equal(stdio_write(fixture->stdio, accepted, "x", 1, false, &accepted, &err),
+                     STATUS_FAILED_PRECONDITION);
+    assert_false(
+        stdio_wait_input(fixture->stdio, &waiter, clock_now_ns() + GATE_PATIENCE_NS, on_woken, fixture));
+}
+
+static void
 shutting_down_wakes_who_waits(void **state)
 {
     struct fixture *fixture = *state;
@@ -309,6 +331,7 @@ main(void)
         CASE(input_is_written_once_and_ends),
         CASE(full_input_takes_part_and_wakes_when_it_is_read),
         CASE(input_nobody_reads_any_more_is_refused),
+        CASE(input_of_a_process_that_has_ended_is_refused_and_its_writer_woken),
         CASE(shutting_down_wakes_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
