@@ -302,7 +302,9 @@ guest_init(struct guest *guest, struct children *children, unsigned workers, str
     if (gcs_set_policy(guest->connection, policy, size, &failure) != GCS_OK)
         return flight_error(err, &failure, "set the policy");
     const char *const files[] = {LAYER};
-    if (gcs_add_volume(guest->connection, VOLUME, files, 1, NULL, &failure) != GCS_OK)
+    char id[65];
+    container_id(id, 0);
+    if (gcs_add_volume(guest->connection, id, VOLUME, files, 1, NULL, &failure) != GCS_OK)
         return flight_error(err, &failure, "add the volume");
     return start_container(guest, err);
 }

@@ -176,11 +176,17 @@ GCS_API enum gcs_status gcs_health(struct gcs_connection *conn, Gcs__V1__Respons
 GCS_API enum gcs_status gcs_set_policy(struct gcs_connection *conn, const void *text, size_t size,
                                        struct gcs_error *err);
 
-/* Mounts verified layers as the volume `volume_id`. files: names in the guest's layer directory, base first.
- * ret->modify_settings->block_cims has the digests; may be NULL. */
-GCS_API enum gcs_status gcs_add_volume(struct gcs_connection *conn, const char *volume_id,
-                                       const char *const *files, size_t count, Gcs__V1__Response **ret,
-                                       struct gcs_error *err);
+/*
+ * Mounts verified layers as the volume `volume_id`, for the container `container_id`: the policy is asked
+ * once for each container that is to stand on it, for this one now, for others when their layers are
+ * combined.
+ *
+ * files  names in the guest's layer directory, base first
+ * ret    ret->modify_settings->block_cims has the digests; may be NULL
+ */
+GCS_API enum gcs_status gcs_add_volume(struct gcs_connection *conn, const char *container_id,
+                                       const char *volume_id, const char *const *files, size_t count,
+                                       Gcs__V1__Response **ret, struct gcs_error *err);
 GCS_API enum gcs_status gcs_remove_volume(struct gcs_connection *conn, const char *volume_id,
                                           struct gcs_error *err);
 

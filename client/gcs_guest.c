@@ -63,8 +63,9 @@ gcs_set_policy(struct gcs_connection *conn, const void *text, size_t size, struc
 }
 
 static enum gcs_status
-volume(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *volume_id,
-       const char *const *files, size_t count, Gcs__V1__Response **ret, struct gcs_error *err)
+volume(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *container_id,
+       const char *volume_id, const char *const *files, size_t count, Gcs__V1__Response **ret,
+       struct gcs_error *err)
 {
     Gcs__V1__BlockCims cims = GCS__V1__BLOCK_CIMS__INIT;
     cims.volume_id = GCS_MUTABLE(volume_id);
@@ -74,20 +75,32 @@ volume(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *volum
     settings.request_type = type;
     settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS;
     settings.block_cims = &cims;
-    return modify(conn, GCS_UVM_ID, &settings, ret, err);
+    return modify(conn, container_id, &settings, ret, err);
 }
 
 enum gcs_status
-gcs_add_volume(struct gcs_connection *conn, const char *volume_id, const char *const *files, size_t count,
-               Gcs__V1__Response **ret, struct gcs_error *err)
+gcs_add_volume(struct gcs_connection *conn, const char *container_id, const char *volume_id,
+               const char *const *files, size_t count, Gcs__V1__Response **ret, struct gcs_error *err)
 {
-    return volume(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, volume_id, files, count, ret, err);
+    Gcs__V1__Response *response = NULL;
+    enum gcs_status status = volume(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, container_id, volume_id,
+                                    files, count, &response, err);
+    if (status != GCS_OK)
+        return status;
+    if (response->modify_settings->resource_case != GCS__V1__MODIFY_SETTINGS_RESPONSE__RESOURCE_BLOCK_CIMS)
+        status = gcs_error_fill(err, STATUS_INTERNAL, 0, "the answer has no digests");
+    if (status == GCS_OK && ret)
+        *ret = response;
+    else
+        gcs_response_free(response);
+    return status;
 }
 
 enum gcs_status
 gcs_remove_volume(struct gcs_connection *conn, const char *volume_id, struct gcs_error *err)
 {
-    return volume(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, volume_id, NULL, 0, NULL, err);
+    return volume(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, GCS_UVM_ID, volume_id, NULL, 0, NULL,
+                  err);
 }
 
 static enum gcs_status

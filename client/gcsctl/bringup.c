@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/gcsctl/volume_add.h"
 #include "client/spec/spec.h"
 #include "server/base/arena.h"
 #include "server/base/fd.h"
@@ -109,15 +108,17 @@ add_layers(struct bringup *bringup)
 
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
-    enum gcs_status status = volume_add(bringup->tool, bringup->identity.id, bringup->identity.volume, names,
-                                        bringup->layers_count, &response, &err);
+    enum gcs_status status =
+        gcs_add_volume(bringup->tool->conn, bringup->identity.id, bringup->identity.volume, names,
+                       bringup->layers_count, &response, &err);
     free(names);
     bringup->volume = done_after(status);
     if (status != GCS_OK)
         return step_fail(bringup, STEP_LAYERS, &err);
 
     tool_progress(bringup->tool, step_name(STEP_LAYERS), "%zu verified as %s, mounted_cim %s",
-                  bringup->layers_count, bringup->identity.volume, volume_digests(response)->mounted_cim);
+                  bringup->layers_count, bringup->identity.volume,
+                  response->modify_settings->block_cims->mounted_cim);
     gcs_response_free(response);
     return EXIT_STATUS_OK;
 }

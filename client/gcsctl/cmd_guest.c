@@ -4,7 +4,6 @@
 
 #include "client/gcsctl/bringup.h"
 #include "client/gcsctl/command.h"
-#include "client/gcsctl/volume_add.h"
 #include "server/base/clock.h"
 #include "server/base/fd.h"
 #include "server/base/limits.h"
@@ -108,11 +107,11 @@ command_layers_add(struct tool *tool, const struct arguments *arguments)
         names[i] = bringup_layer_name(arguments->items[i + 1]);
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
-    enum gcs_status status = volume_add(tool, identity.id, volume, names, count, &response, &err);
+    enum gcs_status status = gcs_add_volume(tool->conn, identity.id, volume, names, count, &response, &err);
     free(names);
     if (status != GCS_OK)
         return tool_fail(tool, "layers add", &err);
-    int result = layers_result(tool, volume, volume_digests(response));
+    int result = layers_result(tool, volume, response->modify_settings->block_cims);
     gcs_response_free(response);
     return result;
 }

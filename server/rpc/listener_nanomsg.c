@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <nanomsg/nn.h>
 #include <nanomsg/reqrep.h>
+#include <nanomsg/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -134,9 +135,10 @@ nanomsg_start(const struct listener_ops *ops, const char *url, listener_receive_
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the listener '%s'", url);
     *listener = (struct nanomsg_listener){.base.ops = ops, .receive = receive, .arg = arg};
     listener->socket = nn_socket(AF_SP_RAW, NN_REP);
-    int largest = LIMIT_RECEIVE_BYTES;
+    int largest = LIMIT_RECEIVE_BYTES, no_delay = 1;
     if (listener->socket < 0 ||
         nn_setsockopt(listener->socket, NN_SOL_SOCKET, NN_RCVMAXSIZE, &largest, sizeof largest) < 0 ||
+        nn_setsockopt(listener->socket, NN_TCP, NN_TCP_NODELAY, &no_delay, sizeof no_delay) < 0 ||
         nn_bind(listener->socket, url) < 0) {
         int failure = nn_errno();
         if (listener->socket >= 0)

@@ -4,6 +4,8 @@
  */
 #include "server/sidecar/handlers.h"
 
+#include <string.h>
+
 #include "server/rpc/request.h"
 #include "server/sidecar/sidecar.h"
 #include "server/sidecar/volumes.h"
@@ -65,6 +67,8 @@ add(struct request *req, const Gcs__V1__BlockCims *cims, struct error *err)
     struct volume_stack *stack = NULL;
     struct gate_record *record = NULL;
     TRY(sidecar_check_consistent(sidecar, err));
+    if (strcmp(req->call->container_id, UVM_CONTAINER_ID) == 0)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "container_id: layers are mounted for a container");
     TRY(volume_open(sidecar->volumes, cims->volume_id, (const char *const *)cims->layers, cims->n_layers,
                     &stack, err));
     enum status status = decide_and_mount(req, cims->volume_id, stack, &record, err);

@@ -579,7 +579,7 @@ assert_refused_as_inconsistent(struct sidecar_fixture *f)
     assert_int_equal(GCS_FAILED_PRECONDITION, gcs_combine_layers(f->host, id, "scratch-1", VOLUME_ID, &err));
     gcs_error_clear(&err);
     assert_int_equal(GCS_FAILED_PRECONDITION,
-                     gcs_add_volume(f->host, "another", (const char *const[]){"base"}, 1, NULL, &err));
+                     gcs_add_volume(f->host, id, "another", (const char *const[]){"base"}, 1, NULL, &err));
     gcs_error_clear(&err);
 }
 

@@ -264,9 +264,10 @@ layers_that_the_policy_does_not_name_are_not_mounted(void **state)
     struct sidecar_fixture *f = *state;
     static const char *const turned[] = {"top", "base"};
     struct gcs_error err = {0};
+    char id[65];
     policy_set(f, policy_text(f));
 
-    enum gcs_status status = gcs_add_volume(f->host, VOLUME_ID, turned, 2, NULL, &err);
+    enum gcs_status status = gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, turned, 2, NULL, &err);
 
     assert_int_equal(GCS_PERMISSION_DENIED, status);
     assert_string_equal("mount_cims", err.denial->rule);

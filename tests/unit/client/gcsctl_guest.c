@@ -118,6 +118,7 @@ reply_empty(struct request *req)
     Gcs__V1__ShutdownForcedResponse forced = GCS__V1__SHUTDOWN_FORCED_RESPONSE__INIT;
     Gcs__V1__SignalProcessResponse signalled = GCS__V1__SIGNAL_PROCESS_RESPONSE__INIT;
     Gcs__V1__ModifySettingsResponse modified = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
+    Gcs__V1__BlockCimsResponse digests = GCS__V1__BLOCK_CIMS_RESPONSE__INIT;
     Gcs__V1__DeleteContainerStateResponse deleted = GCS__V1__DELETE_CONTAINER_STATE_RESPONSE__INIT;
     response.body_case = (Gcs__V1__Response__BodyCase)req->call->body_case;
     switch (req->call->body_case) {
@@ -138,6 +139,10 @@ reply_empty(struct request *req)
         response.delete_container_state = &deleted;
         break;
     default:
+        if (req->call->modify_settings->resource_case == GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS) {
+            modified.resource_case = GCS__V1__MODIFY_SETTINGS_RESPONSE__RESOURCE_BLOCK_CIMS;
+            modified.block_cims = &digests;
+        }
         response.modify_settings = &modified;
         break;
     }
