@@ -203,7 +203,7 @@ created(struct request *req, const Gcs__V1__Response *response, const struct err
         fail(req, err);
         return;
     }
-    if (request_is_answered(req)) { /* the host was told that there is no container */
+    if (!request_claim_answer(req)) { /* the host was told that there is no container */
         delete_unwanted(req);
         return;
     }

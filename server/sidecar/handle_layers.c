@@ -35,7 +35,7 @@ decide_and_mount(struct request *req, const char *volume_id, const struct volume
     TRY(volumes_decide(req, container_id, stack, record, err));
     TRY(volume_mount(sidecar->volumes, volume_id, err));
     TRY(volume_admit(sidecar->volumes, volume_id, container_id, err));
-    if (request_is_answered(req))
+    if (!request_claim_answer(req))
         return error_set(err, STATUS_DEADLINE_EXCEEDED, 0,
                          "the deadline passed while the layers were mounted");
     return STATUS_OK;

@@ -17,7 +17,6 @@
 struct execution {
     struct policy_verdict verdict;
     struct gate_record *record;
-    uint32_t process_id; /* of a process that came too late */
 };
 
 static void
@@ -39,9 +38,7 @@ orphan_killed(struct request *req, const Gcs__V1__Response *response, const stru
     if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
     policy_gate_undo(TAKE_PTR(execution->record));
-    struct error failure;
-    error_set(&failure, STATUS_RESOURCE_EXHAUSTED, 0, "the process could not be kept and was killed");
-    request_reject(req, &failure); /* unless the deadline has answered */
+    request_done(req); /* the host had its answer before */
 }
 
 static void
@@ -60,9 +57,13 @@ executed(struct request *req, const Gcs__V1__Response *response, const struct er
         return;
     }
     uint32_t process_id = response->execute_process->process_id;
-    if (request_is_answered(req) ||
-        container_add_process(sidecar->containers, req->call->container_id, process_id, false,
+    if (!request_claim_answer(req)) {
+        kill_process(req, process_id, orphan_killed);
+        return;
+    }
+    if (container_add_process(sidecar->containers, req->call->container_id, process_id, false,
                               execution->verdict.allow_stdio, &args, &failure) != STATUS_OK) {
+        request_answer_error(req, &failure);
         kill_process(req, process_id, orphan_killed);
         return;
     }

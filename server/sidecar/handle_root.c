@@ -57,14 +57,14 @@ forward_settings(struct request *req, Gcs__V1__Approval *approval, forward_fn *t
 }
 
 /* Whether the inbox has added, or may have, what nobody is to have: it did after the deadline, or gave up
- * itself.
+ * itself. Otherwise what it has added is the host's, whatever the deadline would say from now on.
  */
 static bool
 is_unwanted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
     struct root_change *change = req->slot;
     if (response)
-        return change->adds && request_is_answered(req);
+        return change->adds && !request_claim_answer(req);
     return change->adds && err->status == STATUS_DEADLINE_EXCEEDED;
 }
 

@@ -16,7 +16,7 @@
 #include "tests/integration/sidecar_line.h"
 #include "tests/unit/base/gate.h"
 
-enum { RULES_MAX = 128, LOOKED_AT_MAX = 4 };
+enum { RULES_MAX = 512, LOOKED_AT_MAX = 4 };
 
 /* What to do with the next messages of a kind. */
 struct rule {
