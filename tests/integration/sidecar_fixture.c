@@ -276,19 +276,8 @@ host_add_volume(struct sidecar_fixture *f)
 {
     static const char *const files[] = {"base", "top"};
     struct gcs_error err = {0};
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
-    Gcs__V1__BlockCims cims = GCS__V1__BLOCK_CIMS__INIT;
     char id[65];
-    cims.volume_id = text(VOLUME_ID);
-    cims.layers = (char **)(uintptr_t)files;
-    cims.n_layers = 2;
-    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS;
-    settings.block_cims = &cims;
-    request.container_id = container_id(id, 0);
-    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
-    request.modify_settings = &settings;
-    must(gcs_call(f->host, &request, NULL, &err), &err);
+    must(gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, files, 2, NULL, &err), &err);
 }
 
 void

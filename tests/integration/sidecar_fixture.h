@@ -14,8 +14,7 @@
 #include "tests/integration/sidecar_inbox.h"
 #include "tests/unit/base/gate.h"
 
-#define VOLUME_ID  "volume-1"
-#define CMD_FORBID "cmd", "/c", "mkdir C:\\SandboxMounts\\tmp"
+#define VOLUME_ID "volume-1"
 
 struct sidecar_fixture {
     char directory[80];
@@ -102,7 +101,7 @@ struct host_call {
 /* Starts a call; container_id and body are the caller's to set in `request`. Asserts that it is sent. */
 struct host_call *host_begin(struct sidecar_fixture *f, Gcs__V1__Request *request);
 
-/* Waits for the end, remembers the status and frees the call. GCS_ABORTED: no end in time. */
+/* Waits for the end and frees the call; its status. GCS_ABORTED: no end in time. */
 enum gcs_status host_end(struct host_call *call);
 
 /* Waits for the end; false: none in time. The call stays. */

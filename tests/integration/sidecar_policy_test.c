@@ -232,21 +232,11 @@ layers_are_verified_and_their_digests_told(void **state)
     static const char *const files[] = {"base", "top"};
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
+    char id[65];
     policy_set(f, policy_text(f));
 
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
-    Gcs__V1__BlockCims cims = GCS__V1__BLOCK_CIMS__INIT;
-    char id[65];
-    cims.volume_id = (char *)(uintptr_t)VOLUME_ID;
-    cims.layers = (char **)(uintptr_t)files;
-    cims.n_layers = 2;
-    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS;
-    settings.block_cims = &cims;
-    request.container_id = container_id(id, 0);
-    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
-    request.modify_settings = &settings;
-    assert_int_equal(GCS_OK, gcs_call(f->host, &request, &response, &err));
+    assert_int_equal(GCS_OK,
+                     gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, files, 2, &response, &err));
 
     const Gcs__V1__BlockCimsResponse *told = response->modify_settings->block_cims;
     assert_int_equal(2, told->n_layer_digests);
