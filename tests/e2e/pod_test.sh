@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# A pod on real runc, driven as a host drives it: two containers that share a volume and a sandbox directory see each
+# other's files, a third one with a directory of its own does not; the shared directory goes with the last of the two; and
+# an inbox that is killed is noticed, reported and replaced without a restart of the sidecar.
+#
+#   tests/e2e/pod_test.sh BUILD_DIR
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export LC_ALL=C.UTF-8
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "skipped: real containers need root"
+    exit 77
+fi
+if ! losetup -f >/dev/null 2>&1; then
+    echo "skipped: this machine has no loop devices"
+    exit 77
+fi
+bin=$1/bin ping=$1/tests/layer_ping
+patience_s=60
+dir=$(mktemp -d)
+pids=()
+
+clean_up() {
+    local status=$? i
+    trap '' INT TERM
+    set +e
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+        kill -TERM "${pids[i]}" 2>/dev/null
+        timeout 30 tail --pid="${pids[i]}" -f /dev/null || kill -KILL "${pids[i]}" 2>/dev/null
+    done
+    wait
+    if [ "$status" -ne 0 ]; then
+        tail -n 20 "$dir"/*.log
+    fi
+    if awk -v dir="$dir/" 'index($2, dir) == 1 { found = 1 } END { exit !found }' /proc/mounts; then
+        echo "FAILED: mounts are left in $dir"
+        exit 1
+    fi
+    rm -rf --one-file-system "$dir"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+expect() { # expect WHAT GOT WANTED
+    [ "$2" = "$3" ] || fail "$1: got '$2', expected '$3'"
+}
+
+await() { # await WHAT COMMAND...
+    local what=$1 deadline=$((SECONDS + patience_s))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "$what did not happen within $patience_s s"
+        sleep 0.05
+    done
+}
+
+gcsctl() {
+    "$bin/gcsctl" --connect "ipc://$dir/sidecar.sock" --quiet "$@"
+}
+
+health() {
+    gcsctl --json health 2>/dev/null || true
+}
+
+connected() {
+    grep -q '"inbox_connected": *true' < <(health)
+}
+
+start_inbox() {
+    setsid "$bin/gcs-inbox" --run-dir "$dir/inbox" --listen "ipc://$dir/inbox.sock" --sandbox-root "$dir/sandbox" \
+        >>"$dir/inbox.log" 2>&1 </dev/null &
+    inbox=$! pids+=("$!")
+}
+
+# config NAME SOURCE: a container that sleeps and has SOURCE at /data.
+config() {
+    cat >"$dir/$1.json" <<JSON
+{"metadata": {"name": "$1"}, "image": {"image": "pod"}, "command": ["sleep", "1000"], "envs": [{"key": "NAME", "value": "$1"}],
+ "mounts": [{"container_path": "/data", "host_path": "$2", "propagation": 0}]}
+JSON
+}
+
+# bring_up NAME DIGIT: root, create, start; the id is 64 times the digit.
+bring_up() {
+    local id
+    id=$(printf "$2%.0s" {1..64})
+    gcsctl scratch add "scratch-$1" >/dev/null
+    gcsctl combine "$id" "scratch-$1" pod >/dev/null
+    gcsctl create "$dir/$1.json" --id "$id" >/dev/null
+    gcsctl start "$id" >/dev/null
+}
+
+take_down() {
+    local id
+    id=$(printf "$2%.0s" {1..64})
+    gcsctl shutdown --force "$id" >/dev/null
+    gcsctl wait "$id" >/dev/null 2>&1 || true
+    gcsctl delete "$id" >/dev/null
+    gcsctl uncombine "$id" "scratch-$1" pod >/dev/null
+    gcsctl scratch remove "scratch-$1" >/dev/null
+}
+
+run_in() { # run_in NAME DIGIT ARGS...
+    local id name=$1
+    id=$(printf "$2%.0s" {1..64})
+    shift 2
+    gcsctl exec --config "$dir/$name.json" "$id" -- "$@"
+}
+
+mkdir "$dir"/{layers,sandbox,volumes}
+mkdir -m 0700 "$dir/inbox"
+scripts/layer --ping "$ping" "$dir/layers/base.erofs" >/dev/null
+config a sandbox:///pod/shared
+config b sandbox:///pod/shared
+config c sandbox:///pod/own
+options=(--layer "$dir/layers/base.erofs" --exec "touch /data/from-a" --exec "ls /data")
+"$bin/gcs-policy" generate "${options[@]}" --container "$dir/a.json" --container "$dir/b.json" \
+    --container "$dir/c.json" >"$dir/policy.rego"
+start_inbox
+setsid "$bin/gcs-sidecar" --trusted-listen "ipc://$dir/sidecar.sock" --inbox "ipc://$dir/inbox.sock" \
+    --sandbox-root "$dir/sandbox" --layer-dir "$dir/layers" --volume-dir "$dir/volumes" \
+    --host-data "$(sha256sum <"$dir/policy.rego" | cut -d ' ' -f 1)" >"$dir/sidecar.log" 2>&1 </dev/null &
+sidecar=$! pids+=("$!")
+await "the connection to the inbox" connected
+gcsctl policy set "$dir/policy.rego" >/dev/null
+gcsctl layers add --id "$(printf '1%.0s' {1..64})" pod base.erofs >/dev/null
+
+bring_up a 1
+bring_up b 2
+bring_up c 3
+run_in a 1 touch /data/from-a
+expect "what b sees in the shared directory" "$(run_in b 2 ls /data)" from-a
+expect "what c sees in its own" "$(run_in c 3 ls /data)" ''
+echo "ok: containers that name the same source share it, others do not"
+
+take_down a 1
+expect "the shared directory after its first holder" "$(ls "$dir/sandbox/pod/shared")" from-a
+expect "what b still sees" "$(run_in b 2 ls /data)" from-a
+take_down b 2
+expect "the sandbox after the last holder of the shared directory" "$(ls "$dir/sandbox/pod")" own
+echo "ok: the shared directory goes with its last holder, contents and all"
+
+kill -KILL "$inbox"
+wait "$inbox" 2>/dev/null || true
+await "the notice of the inbox's death" sh -c '! "$@" | grep -q "\"inbox_connected\": *true"' - \
+    "$bin/gcsctl" --connect "ipc://$dir/sidecar.sock" --json health
+start_inbox
+await "the connection to the new inbox" connected
+events=$(gcsctl --json events)
+expect "unexpected exits of c" "$(grep -c 'UNEXPECTED_EXIT.*3333' <<<"$events" || grep -c '3333.*UNEXPECTED_EXIT' <<<"$events")" 1
+kill -0 "$sidecar" || fail "the sidecar ended with the inbox"
+gcsctl delete "$(printf '3%.0s' {1..64})" >/dev/null
+gcsctl uncombine "$(printf '3%.0s' {1..64})" scratch-c pod >/dev/null
+gcsctl scratch remove scratch-c >/dev/null
+gcsctl layers remove pod >/dev/null
+expect "the sandbox in the end" "$(ls -A "$dir/sandbox")" ''
+expect "health" "$(grep -o '"inconsistent": *[a-z]*' <<<"$(health)" | tr -d ' ')" '"inconsistent":false'
+echo "ok: a killed inbox is noticed, its container reported and taken apart, the sidecar goes on"
