@@ -134,7 +134,7 @@ entry_end(struct sandbox_root *root, const struct hold_entry *entry, enum end ho
     return begun != STATUS_OK ? begun : ended;
 }
 
-/* Ends the hold, deepest directories first; the first failure is the one that is told. */
+/* Ends the hold, deepest directories first; the first failure is told, a loss before others. */
 static enum status
 hold_end(struct directory_hold *hold, enum end how, struct error *err)
 {
@@ -144,10 +144,12 @@ hold_end(struct directory_hold *hold, enum end how, struct error *err)
     struct error later;
     /* An ancestor is held until all below it has gone: whoever ends the last hold on it finds it empty. */
     for (size_t i = hold->count; i > 0; i--) {
-        enum status ended =
-            entry_end(hold->root, &hold->entries[i - 1], how, status == STATUS_OK ? err : &later);
-        if (status == STATUS_OK)
+        enum status ended = entry_end(hold->root, &hold->entries[i - 1], how, &later);
+        if (ended != STATUS_OK && (status == STATUS_OK || ended == STATUS_DATA_LOSS) &&
+            status != STATUS_DATA_LOSS) {
             status = ended;
+            *err = later;
+        }
     }
     free(hold);
     return status;

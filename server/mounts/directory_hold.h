@@ -61,7 +61,9 @@ MUST_CHECK enum status directory_hold_undo(struct directory_hold *hold, struct e
  * those that this program made go; those that a source named go with all they contain, following no link and
  * crossing no mount. With the root's `keep` option nothing goes. Frees `hold` whatever happens; NULL is fine.
  *
- * STATUS_DATA_LOSS: some directory could not be removed; the others are.
+ * STATUS_ABORTED: a container that has a directory above mounted keeps adding to what is removed; the names
+ * are free again, and something is left under a name that no source can have. STATUS_DATA_LOSS: some
+ * directory could not be removed; the others are.
  */
 MUST_CHECK enum status directory_hold_release(struct directory_hold *hold, struct error *err);
 

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "server/base/fd.h"
@@ -17,11 +17,22 @@
  * or on disk: somebody still adds to it. */
 #define PASSES_MAX 10000000
 
+/* How often a directory that was emptied is tried again when somebody puts something into it meanwhile. */
+#define REMOVALS_MAX 100
+
 static void
 dir_closep(DIR **dir)
 {
     if (*dir)
         closedir(*dir);
+}
+
+/* Whether the name stands for something else, or nothing, by now. A container that has the directory above
+ * mounted may move and replace what is in it at any time: that is no failure of ours. */
+static bool
+has_changed(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == ELOOP;
 }
 
 /* Opens `name` for reading its entries; NULL with errno. */
@@ -67,7 +78,7 @@ entry_raise(int dir_fd, const char *name, int top_fd, uint64_t *number)
         if (renameat2(dir_fd, name, top_fd, raised, RENAME_NOREPLACE) == 0)
             return 0;
         if (errno != EEXIST)
-            return -1;
+            return has_changed(errno) ? 0 : -1;
     }
 }
 
@@ -120,10 +131,10 @@ child_clear(int dir_fd, const char *name, int top_fd, uint64_t *number)
     CLEANUP(dir_closep)
     DIR *child = dir_open(dir_fd, name);
     if (!child)
-        return errno == ENOENT ? 0 : -1;
+        return has_changed(errno) ? 0 : -1; /* the next pass sees what it is now */
     if (entries_clear(child, top_fd, number, grandchild_clear) < 0)
         return -1;
-    return unlinkat(dir_fd, name, AT_REMOVEDIR);
+    return entry_remove(dir_fd, name) == 0 || errno == ENOTEMPTY ? 0 : -1;
 }
 
 /* Empties the directory; 0 or -1 with errno. */
@@ -138,6 +149,20 @@ directory_empty(int parent_fd, const char *name)
     return entries_clear(dir, dirfd(dir), &number, child_clear);
 }
 
+/* Removes whatever has the name, with all that is in it; 0 or -1 with errno. */
+static int
+renamed_remove(int parent_fd, const char *name)
+{
+    for (int attempt = 0; attempt < REMOVALS_MAX; attempt++) {
+        if (entry_remove(parent_fd, name) == 0)
+            return 0;
+        if (errno != ENOTEMPTY || (directory_empty(parent_fd, name) < 0 && !has_changed(errno)))
+            return -1;
+    }
+    errno = ENOTEMPTY;
+    return -1;
+}
+
 /* Opens the directory that `path` lies in; negative errno. */
 static int
 parent_open(const struct sandbox_root *root, const char *path, uint16_t name)
@@ -150,6 +175,24 @@ parent_open(const struct sandbox_root *root, const char *path, uint16_t name)
     return sandbox_open(root->fd, parent, O_PATH | O_DIRECTORY, root->walk.submounts);
 }
 
+/* Gives `name` a name that sandbox_path_parse() lets no source have, for its colon, and that nobody can take
+ * beforehand; 0 or -1 with errno. */
+static int
+rename_aside(int parent_fd, const char *name, char aside[static sizeof((struct directory_removal){0}.name)])
+{
+    for (int attempt = 0; attempt < REMOVALS_MAX; attempt++) {
+        uint64_t number;
+        if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+            return -1;
+        snprintf(aside, sizeof((struct directory_removal){0}.name), ":removed-%016" PRIx64, number);
+        if (renameat2(parent_fd, name, parent_fd, aside, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno != EEXIST)
+            return -1;
+    }
+    return -1;
+}
+
 enum status
 directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t name, bool contents,
                         struct directory_removal *removal, struct error *err)
@@ -157,7 +200,7 @@ directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t na
     *removal = DIRECTORY_REMOVAL_EMPTY;
     CLEANUP(fd_closep)
     int parent = parent_open(root, path, name);
-    if (parent == -ENOENT)
+    if (parent < 0 && has_changed(-parent))
         return STATUS_OK;
     if (parent < 0)
         return error_set(err, STATUS_DATA_LOSS, -parent,
@@ -170,12 +213,10 @@ directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t na
     if (!full)
         return error_set(err, STATUS_DATA_LOSS, errno, "remove sandbox directory 'sandbox:///%s'", path);
 
-    /* A colon: sandbox_path_parse() lets no source have this name. */
-    uint64_t number = atomic_fetch_add_explicit(&root->removed, 1, memory_order_relaxed);
-    snprintf(removal->name, sizeof removal->name, ":removed-%ld-%" PRIu64, (long)getpid(), number);
-    if (renameat2(parent, path + name, parent, removal->name, RENAME_NOREPLACE) < 0)
-        return error_set(err, STATUS_DATA_LOSS, errno,
-                         "rename sandbox directory 'sandbox:///%s' to remove it", path);
+    if (rename_aside(parent, path + name, removal->name) < 0)
+        return has_changed(errno) ? STATUS_OK
+                                  : error_set(err, STATUS_DATA_LOSS, errno,
+                                              "rename sandbox directory 'sandbox:///%s' to remove it", path);
     removal->parent_fd = TAKE_FD(parent);
     return STATUS_OK;
 }
@@ -187,8 +228,8 @@ directory_removal_end(struct directory_removal *removal, struct error *err)
     int parent = TAKE_FD(removal->parent_fd);
     if (parent < 0)
         return STATUS_OK;
-    if (directory_empty(parent, removal->name) < 0 || unlinkat(parent, removal->name, AT_REMOVEDIR) < 0)
-        return error_set(err, STATUS_DATA_LOSS, errno,
+    if (renamed_remove(parent, removal->name) < 0)
+        return error_set(err, errno == ENOTEMPTY ? STATUS_ABORTED : STATUS_DATA_LOSS, errno,
                          "remove the contents of a sandbox directory, now called '%s'", removal->name);
     return STATUS_OK;
 }

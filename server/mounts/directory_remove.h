@@ -41,7 +41,8 @@ MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const 
                                                bool contents, struct directory_removal *removal,
                                                struct error *err);
 
-/* Removes what was renamed, and closes. DATA_LOSS: some of it is left. */
+/* Removes what was renamed, and closes. ABORTED: somebody keeps adding to it, so some of it is left, under a
+ * name that no mount can have. DATA_LOSS: some of it cannot be removed. */
 MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, struct error *err);
 
 #endif

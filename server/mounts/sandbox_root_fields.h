@@ -15,8 +15,7 @@ struct sandbox_root {
     int fd; /* O_PATH */
     struct sandbox_root_options options;
     struct sandbox_walk walk;
-    atomic_int_fast64_t step_ns;  /* relaxed: how long one step takes here of late; see directory_plan.c */
-    atomic_uint_fast64_t removed; /* relaxed: numbers the names that full directories get on their way out */
+    atomic_int_fast64_t step_ns; /* relaxed: how long one step takes here of late; see directory_plan.c */
     struct directory_table table;
 };
 

@@ -3,6 +3,7 @@
  */
 #include "server/sidecar/handlers.h"
 
+#include "server/base/log.h"
 #include "server/mounts/directory_hold.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/forward.h"
@@ -94,7 +95,11 @@ deleted_job(void *arg)
     struct sidecar *sidecar = req->app;
     const char *id = req->call->container_id;
     struct error err;
-    if (directory_hold_release(container_take_hold(sidecar->containers, id), &err) != STATUS_OK)
+    enum status released = directory_hold_release(container_take_hold(sidecar->containers, id), &err);
+    if (released == STATUS_ABORTED) /* another container's doing: it must not be able to stop the guest */
+        LOG_WARNING("something of a sandbox directory is left", LOG_TEXT("container_id", id),
+                    LOG_TEXT("reason", err.text));
+    else if (released != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
     if (container_take_step(sidecar->containers, id, STEP_DELETED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
