@@ -13,7 +13,7 @@ enum { EXIT_AS_ASKED = 0, EXIT_ANSWER_NO = 1, EXIT_CANNOT_ASK = 2 };
 
 typedef int command_fn(int argc, char **argv);
 
-command_fn command_eval, command_test, command_check;
+command_fn command_eval, command_test, command_check, command_explain, command_replay;
 
 /* Reads a policy or a steps file whole; on failure says why on standard error and returns NULL. */
 char *command_read_file(const char *path, size_t *size);

@@ -16,7 +16,9 @@ static const struct {
 } commands[] = {
     {"check", command_check, "say what is wrong with a policy, and what is surely not meant"},
     {"eval", command_eval, "decide the steps of a file under a policy"},
+    {"explain", command_explain, "say of a step who was a candidate and why each failed"},
     {"generate", generate_command, "write a policy that allows exactly the given containers"},
+    {"replay", command_replay, "judge a recorded decision log against another policy"},
     {"test", command_test, "play folders of policy, steps and expected decisions"},
 };
 
