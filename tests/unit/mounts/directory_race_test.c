@@ -305,17 +305,17 @@ move_what_is_removed(void *arg)
     return NULL;
 }
 
-/* Leaves something in root/p/x/y/z, as a container does, and gives the directories back. */
+/* Leaves something in root/p/x, as a container does, and gives the directory back. */
 static enum status
 live_and_release(struct sandbox_fixture *fixture)
 {
     struct directory_hold *hold = NULL;
-    enum status status = fixture_make(fixture, "sandbox:///p/x/y", &hold);
+    enum status status = fixture_make(fixture, "sandbox:///p/x", &hold);
     if (status != STATUS_OK)
         return status == STATUS_FAILED_PRECONDITION ? STATUS_ABORTED : status;
     int root = open(fixture->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    mkdirat(root, "p/x/y/z", 0700);
-    mkdirat(root, "p/x/y/z/deep", 0700);
+    mkdirat(root, "p/x/y", 0700);
+    mkdirat(root, "p/x/y/deep", 0700);
     close(root);
     return directory_hold_release(hold, &fixture->err);
 }
