@@ -10,7 +10,8 @@
 #include "server/base/limits.h"
 #include "server/base/run_dir.h"
 
-const char *argp_program_version = "gcs-inbox " GCS_VERSION;
+/* Visible, or the C library would keep its own, empty one. */
+__attribute__((visibility("default"))) const char *argp_program_version = "gcs-inbox " GCS_VERSION;
 
 enum {
     KEY_RUNTIME = 256,

@@ -11,7 +11,8 @@
 #include "server/base/run_dir.h"
 #include "server/base/text.h"
 
-const char *argp_program_version = "gcs-sidecar " GCS_VERSION;
+/* Visible, or the C library would keep its own, empty one. */
+__attribute__((visibility("default"))) const char *argp_program_version = "gcs-sidecar " GCS_VERSION;
 
 enum key {
     KEY_TRUSTED_LISTEN = 256,
