@@ -476,7 +476,8 @@ volume_main(void *arg)
 {
     static const char *const files[] = {"base.erofs", "top.erofs"};
     struct client *client = arg;
-    client->status = gcs_add_volume(client->conn, CONTAINER, "vol", files, 2, &client->response, &client->err);
+    client->status =
+        gcs_add_volume(client->conn, CONTAINER, "vol", files, 2, &client->response, &client->err);
     return NULL;
 }
 
