@@ -10,6 +10,7 @@ typedef int bench_run_fn(int argc, char **argv);
 bench_run_fn bench_latency; /* requests to the sidecar beside what the transport alone costs */
 bench_run_fn bench_mounts;  /* mount directories beside plainer ways of making them */
 bench_run_fn bench_peer;    /* serves the floors of bench_latency (bench/peers/peers.h) */
+bench_run_fn bench_policy;  /* decisions of the policy engine, and loading */
 bench_run_fn bench_slowfs;  /* serves the slow file system that bench_mounts measures on */
 
 #endif

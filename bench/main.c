@@ -15,6 +15,7 @@ static const struct {
     {"latency", "make requests beside what the transport alone costs", bench_latency},
     {"mounts", "make mount directories beside plainer ways of doing it", bench_mounts},
     {"peer", "serve the floors of latency", bench_peer},
+    {"policy", "decide requests and load policies", bench_policy},
     {"slowfs", "serve an empty file system whose every operation takes a while", bench_slowfs},
 };
 
