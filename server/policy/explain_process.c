@@ -104,31 +104,39 @@ explain_required(struct decision *decision, struct suspect *suspect)
     return STATUS_OK;
 }
 
+static bool
+competes(const struct suspect *suspect)
+{
+    return suspect->stands && !suspect->fails_first && suspect->candidate->env.is_defined;
+}
+
 /* With dropping the candidates compete for entries (spec 5.5). */
 static enum status
 explain_competition(struct decision *decision, struct suspect *suspects, size_t count)
 {
     size_t entries = process_input(decision)->env.count, most = 0;
     const struct suspect *best = NULL;
+    bool agreed = true;
 
-    for (size_t i = 0; i < count; i++)
-        if (suspects[i].stands && !suspects[i].fails_first && suspects[i].kept &&
-            suspects[i].kept_count > most)
-            most = suspects[i].kept_count;
     for (size_t i = 0; i < count; i++) {
-        struct suspect *suspect = &suspects[i];
-        if (!suspect->stands || suspect->fails_first || !suspect->kept)
+        if (!competes(&suspects[i]) || (best && suspects[i].kept_count < most))
             continue;
-        if (suspect->kept_count < most)
-            TRY(explain_fault(decision, suspect, false,
-                              "env: it keeps %zu of the entries, another candidate %zu", suspect->kept_count,
-                              most));
-        else if (!best)
-            best = suspect;
-        else if (memcmp(best->kept, suspect->kept, entries * sizeof(bool)) != 0)
-            TRY(explain_fault(decision, suspect, false,
-                              "env: it keeps as many entries as another candidate and not the same, so which "
-                              "to drop is open"));
+        agreed = !best || suspects[i].kept_count > most ||
+                 (agreed && memcmp(best->kept, suspects[i].kept, entries * sizeof(bool)) == 0);
+        best = &suspects[i];
+        most = best->kept_count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!competes(&suspects[i]))
+            continue;
+        if (suspects[i].kept_count < most)
+            TRY(explain_fault(decision, &suspects[i], false,
+                              "env: it keeps %zu of the entries, another candidate %zu",
+                              suspects[i].kept_count, most));
+        else if (!agreed)
+            TRY(explain_fault(decision, &suspects[i], false,
+                              "env: another candidate keeps as many entries and not the same, so which to "
+                              "drop is open"));
     }
     return STATUS_OK;
 }
@@ -203,27 +211,31 @@ explain_first(struct decision *decision, struct suspect *suspect)
     return STATUS_OK;
 }
 
-/* Streams of candidates that are otherwise fine must agree. */
+/* Streams of candidates that are otherwise fine must be answered, and alike. */
 static enum status
 explain_streams(struct decision *decision, struct suspect *suspects, size_t count)
 {
     const struct value *first = NULL;
+    bool agreed = true;
 
     for (size_t i = 0; i < count; i++) {
-        struct suspect *suspect = &suspects[i];
-        const struct value *stdio = suspect->candidate->allow_stdio_access;
-        if (!suspect->stands || suspect->faults.count > 0)
+        const struct value *stdio = suspects[i].candidate->allow_stdio_access;
+        if (!suspects[i].stands || suspects[i].faults.count > 0)
+            continue;
+        agreed = agreed && stdio && (!first || value_equal(first, stdio));
+        first = first ? first : stdio;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct value *stdio = suspects[i].candidate->allow_stdio_access;
+        if (!suspects[i].stands || suspects[i].faults.count > 0)
             continue;
         if (!stdio || (stdio->kind != VALUE_TRUE && stdio->kind != VALUE_FALSE))
-            TRY(explain_fault(decision, suspect, true, "allow_stdio_access: the policy has %s",
+            TRY(explain_fault(decision, &suspects[i], true, "allow_stdio_access: the policy has %s",
                               explain_value(decision, stdio)));
-        else if (!first)
-            first = stdio;
-        else if (!value_equal(first, stdio))
-            TRY(explain_fault(decision, suspect, false,
-                              "allow_stdio_access: the policy has %s here and %s in another candidate that "
-                              "fits",
-                              explain_value(decision, stdio), explain_value(decision, first)));
+        else if (!agreed)
+            TRY(explain_fault(decision, &suspects[i], false,
+                              "allow_stdio_access: %s here, and not in another candidate that fits",
+                              explain_value(decision, stdio)));
     }
     return STATUS_OK;
 }
