@@ -191,8 +191,8 @@ loads_print(const struct policy_load_row *rows)
                quantile_ms(&rows[i], 0.99), rows[i].bound_ms, median <= rows[i].bound_ms ? "met" : "MISSED",
                rows[i].reach);
     }
-    printf("\n%-46s %9s %9s %9s   %s\n", "memory of a loaded policy", "text B", "patterns", "held B",
-           "reach");
+    printf("\n%-26s %9s %9s %9s %9s   %s\n", "memory of a loaded policy", "text B", "patterns", "used B",
+           "loaded B", "reach");
     for (int i = 0; i < LOADS; i++)
         printf("%-26s %9zu %9zu %9zu %9zu   <= %zu %s\n", rows[i].label, rows[i].text_bytes, rows[i].patterns,
                rows[i].used_bytes, rows[i].held_bytes, rows[i].bound_bytes,
@@ -205,14 +205,16 @@ loads_json(const struct policy_load_row *rows)
     json_t *list = json_array();
     for (int i = 0; i < LOADS; i++) {
         double median = quantile_ms(&rows[i], 0.5);
-        json_array_append_new(
-            list, json_pack("{s:s, s:f, s:f, s:f, s:b, s:I, s:I, s:I, s:I, s:I, s:b}", "name", rows[i].name,
-                            "median_ms", median, "p99_ms", quantile_ms(&rows[i], 0.99), "at_most_ms",
-                            rows[i].bound_ms, "met", median <= rows[i].bound_ms, "text_bytes",
-                            (json_int_t)rows[i].text_bytes, "re2_patterns", (json_int_t)rows[i].patterns,
-                            "held_bytes", (json_int_t)rows[i].held_bytes, "at_most_bytes",
-                            (json_int_t)rows[i].bound_bytes, "memory_met",
-                            rows[i].held_bytes <= rows[i].bound_bytes));
+        json_t *row = json_pack("{s:s, s:f, s:f, s:f, s:b}", "name", rows[i].name, "median_ms", median,
+                                "p99_ms", quantile_ms(&rows[i], 0.99), "at_most_ms", rows[i].bound_ms, "met",
+                                median <= rows[i].bound_ms);
+        json_t *memory = json_pack(
+            "{s:I, s:I, s:I, s:I, s:I, s:b}", "text_bytes", (json_int_t)rows[i].text_bytes, "re2_patterns",
+            (json_int_t)rows[i].patterns, "loaded_bytes", (json_int_t)rows[i].held_bytes, "used_bytes",
+            (json_int_t)rows[i].used_bytes, "at_most_bytes", (json_int_t)rows[i].bound_bytes, "met",
+            rows[i].held_bytes <= rows[i].bound_bytes);
+        json_object_set_new(row, "memory", memory);
+        json_array_append_new(list, row);
     }
     return list;
 }
