@@ -52,6 +52,22 @@ interrupt() {
     echo "ok: SIG$1 at '$3' leaves nothing"
 }
 
+# The terminal's Ctrl-C and a service manager's TERM go to the whole group, children included: here while the layer is
+# being made, by a script with temporary files of its own.
+interrupt_group() {
+    local pid status=0 deadline=$((SECONDS + 60))
+    setsid scripts/quickstart --build "$build" >"$work/out" 2>&1 </dev/null &
+    pid=$!
+    until compgen -G "$work/gcs-quickstart.*/tmp.*" >/dev/null; do
+        [ "$SECONDS" -lt "$deadline" ] || expect "the layer's stage" none one
+    done
+    kill -s TERM -- "-$pid"
+    wait "$pid" || status=$?
+    expect "exit status after SIGTERM to the group" "$status" 143
+    expect "leftovers after SIGTERM to the group" "$(leftovers)" ''
+    echo "ok: SIGTERM to the whole group while the layer is made leaves nothing"
+}
+
 build=$1
 status=0
 scripts/quickstart --build "$build" >"$work/out" 2>&1 </dev/null || status=$?
@@ -62,4 +78,7 @@ echo "ok: runs to its end and leaves nothing"
 for step in layer: policy: guest: run: directory: exec: denied: removed:; do
     interrupt INT 130 "$step"
     interrupt TERM 143 "$step"
+done
+for _ in 1 2 3 4 5; do
+    interrupt_group
 done
