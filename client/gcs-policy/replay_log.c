@@ -215,6 +215,31 @@ print_change(const char *place, json_int_t number, const char *what, json_t *was
     free(new);
 }
 
+/* Whether the error tells of the environment's values, or of a choice that they make. */
+static bool
+is_about_env(const char *error)
+{
+    return strncmp(error, "invalid env list", strlen("invalid env list")) == 0 ||
+           strcmp(error, "missing required environment variable") == 0 ||
+           strstr(error, "only distinguishable by allow_stdio_access");
+}
+
+/* The errors of a denial that do not depend on the environment's values; a new reference. */
+static json_t *
+errors_beyond_env(json_t *decision)
+{
+    json_t *errors = json_array(), *error;
+    size_t i;
+
+    json_array_foreach(json_object_get(decision, "errors"), i, error)
+    {
+        const char *text = json_string_value(error);
+        if (text && !is_about_env(text))
+            json_array_append(errors, error);
+    }
+    return errors;
+}
+
 static bool
 same(json_t *a, json_t *b, const char *member)
 {
@@ -236,6 +261,28 @@ difference(const struct judged *judged, json_t *decision)
     return NULL;
 }
 
+/* Both denied, and only errors about the environment differ, whose values are missing. */
+static bool
+errors_hang_on_env(const struct judged *judged, json_t *decision)
+{
+    CLEANUP(json_decrefp)
+    json_t *was = errors_beyond_env(judged->recorded);
+    CLEANUP(json_decrefp)
+    json_t *is = errors_beyond_env(decision);
+
+    return judged->is_hidden && !judged->was_allowed && !judged->verdict.allowed && json_equal(was, is) &&
+           same(judged->recorded, decision, "policy_error");
+}
+
+static void
+print_undetermined(struct replay *replay, const char *place, json_int_t number, const struct judged *judged,
+                   const char *why)
+{
+    printf("%s: record %lld, %s: undetermined: %s\n", place, (long long)number,
+           policy_point_name(judged->request.point), why);
+    replay->counts.undetermined++;
+}
+
 static enum status
 report(struct replay *replay, const char *place, json_int_t number, const struct judged *judged,
        struct error *err)
@@ -249,14 +296,18 @@ report(struct replay *replay, const char *place, json_int_t number, const struct
     if (!decision)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the decision");
     if (judged->undetermined) {
-        printf("%s: record %lld, %s: undetermined: %s\n", place, (long long)number, point,
-               judged->undetermined);
-        replay->counts.undetermined++;
+        print_undetermined(replay, place, number, judged, judged->undetermined);
         return STATUS_OK;
     }
     const char *differs = difference(judged, decision);
     if (!differs)
         return STATUS_OK;
+    if (errors_hang_on_env(judged, decision)) {
+        print_undetermined(replay, place, number, judged,
+                           "denied in any case, but for errors that depend on "
+                           "environment values which are not in the log");
+        return STATUS_OK;
+    }
     json_object_del(decision, "point");
     snprintf(what, sizeof(what), "%s: %s", point, differs);
     print_change(place, number, what, judged->recorded, decision);
