@@ -98,6 +98,7 @@ send_answer(struct live_request *live, Gcs__V1__Response *response)
         size = 0; /* no memory: an empty message is a response without an id, which the client drops; it
                      repeats */
     if (live->entry) {
+        atomic_store(&live->server->answered_ns, clock_now_ns());
         session_answer(TAKE_PTR(live->entry), bytes, size);
         return;
     }

@@ -19,6 +19,10 @@
 /* How long rpc_server_stop() waits for handlers that were told to end. */
 #define STOP_NS (10 * NS_PER_S)
 
+/* How long after the last answer it may still be on its way: closing a nanomsg socket drops what its peer has
+ * not been sent yet. Longer than a client takes to acknowledge, so that waiting for that ends earlier. */
+#define LINGER_NS (250 * NS_PER_MS)
+
 /* The protocol version both the reference and we speak (spec/bridge.md 3.1). */
 #define PROTOCOL_VERSION 4
 
@@ -234,6 +238,18 @@ admit(struct rpc_server *server, const struct peek *peek, const struct route *ro
     return STATUS_OK;
 }
 
+static void
+acknowledge(struct rpc_server *server, const struct peek *peek)
+{
+    session_acknowledge(server->sessions, peek->session_id, peek->acknowledged_through, peek->acknowledged,
+                        peek->acknowledged_count);
+    if (!atomic_load(&server->stopping))
+        return;
+    mutex_lock(&server->live.lock);
+    pthread_cond_broadcast(&server->live.none);
+    mutex_unlock(&server->live.lock);
+}
+
 /* Runs on a listener's thread, one message after the other: arrival order is the order of these calls. */
 static void
 receive(void *arg, const struct route *route, struct message message)
@@ -250,8 +266,7 @@ receive(void *arg, const struct route *route, struct message message)
         err.hresult = HRESULT_INVALID_MESSAGE;
     } else {
         if (peek.session_id_size == sizeof session_id)
-            session_acknowledge(server->sessions, session_id, peek.acknowledged_through, peek.acknowledged,
-                                peek.acknowledged_count);
+            acknowledge(server, &peek);
         if (peek.arm != 0)
             status = admit(server, &peek, route, &message, &live, &err);
     }
@@ -310,6 +325,27 @@ await_none(struct rpc_server *server, int64_t deadline_ns)
     return none;
 }
 
+static size_t
+kept_answers(struct rpc_server *server)
+{
+    struct session_figures figures;
+    sessions_figures(server->sessions, &figures);
+    return figures.kept;
+}
+
+/* Lets the last answers reach their clients: until all are acknowledged, or for LINGER_NS after the last one.
+ */
+static void
+linger(struct rpc_server *server)
+{
+    int64_t deadline_ns = atomic_load(&server->answered_ns) + LINGER_NS;
+    mutex_lock(&server->live.lock);
+    while (kept_answers(server) > 0 &&
+           condition_wait_until(&server->live.none, &server->live.lock, deadline_ns) != ETIMEDOUT)
+        ;
+    mutex_unlock(&server->live.lock);
+}
+
 void
 rpc_server_stop(struct rpc_server *server)
 {
@@ -322,8 +358,10 @@ rpc_server_stop(struct rpc_server *server)
                   LOG_NUMBER("count", (int64_t)rpc_server_under_way(server)));
         return; /* their handlers hold pointers into the server */
     }
-    if (server->sessions)
+    if (server->sessions) {
+        linger(server);
         sessions_stop(server->sessions);
+    }
     for (struct listener *listener = server->listeners; listener; listener = listener->next)
         listener_stop(listener);
     while (server->listeners) {

@@ -20,13 +20,14 @@ struct rpc_server {
     struct rpc_server_identity identity;
     struct sessions *sessions;
     struct order *order;
-    struct listener *listeners; /* changed only before and after requests are served */
-    atomic_bool draining;       /* new requests are refused */
-    atomic_bool stopping;       /* and those that still wait for their keys, too */
+    struct listener *listeners;  /* changed only before and after requests are served */
+    atomic_bool draining;        /* new requests are refused */
+    atomic_bool stopping;        /* and those that still wait for their keys, too */
+    _Atomic int64_t answered_ns; /* when the last answer was given, monotonic */
 
     struct {
         struct mutex lock;
-        pthread_cond_t none; /* `busy` or `count` fell to 0 */
+        pthread_cond_t none; /* `busy` or `count` fell to 0, or while stopping an acknowledgement came */
         size_t count GUARDED;
         size_t busy GUARDED; /* those whose method does not wait */
         struct live_request *list GUARDED;

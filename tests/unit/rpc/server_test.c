@@ -987,6 +987,37 @@ at_the_stop_what_waits_for_its_keys_is_refused(void **state)
 }
 
 static void
+a_stop_lets_the_last_answers_reach_their_client(void **state)
+{
+    enum { REQUESTS = 50 };
+    struct fixture *f = *state;
+    struct client client = open_client(f, true);
+    pthread_t stopper;
+    unsigned answered = 0;
+    Gcs__V1__WaitForProcess wait = GCS__V1__WAIT_FOR_PROCESS__INIT;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        Gcs__V1__Request request = park_request(&client, CONTAINER);
+        request.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
+        request.wait_for_process = &wait;
+        assert_true(client_send(&client, &request));
+    }
+    assert_true(app_wait_parked(&f->app, REQUESTS));
+    assert_int_equal(app_finish_all(&f->app), REQUESTS);
+    assert_int_equal(pthread_create(&stopper, NULL, stop_main, f), 0);
+
+    Gcs__V1__Response *response;
+    while (answered < REQUESTS && (response = client_receive(&client)) != NULL) {
+        answered += response->status == STATUS_OK;
+        client_free(response);
+    }
+
+    pthread_join(stopper, NULL);
+    f->server = NULL;
+    assert_int_equal(answered, REQUESTS);
+    client_close(&client);
+}
+
+static void
 a_stop_while_answers_wait_for_credit_sends_nothing_more(void **state)
 {
     struct fixture *f = *state;
@@ -1048,6 +1079,7 @@ main(void)
         TEST(a_draining_server_refuses_new_requests_and_finishes_the_old),
         TEST(a_drain_does_not_wait_for_waits),
         TEST(at_the_stop_what_waits_for_its_keys_is_refused),
+        TEST(a_stop_lets_the_last_answers_reach_their_client),
         TEST(a_stop_while_answers_wait_for_credit_sends_nothing_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
