@@ -32,9 +32,7 @@ static const struct argp_option table[] = {
     {"run-dir", KEY_RUN_DIR, "DIR", 0,
      "Where bundles, root file systems and scratches live (default: RUN/inbox)", 1},
     {"listen", KEY_LISTEN, "URL", 0,
-     "Where the sidecar calls: ipc://PATH or tcp://127.0.0.1:PORT, several times if wanted (default: "
-     "ipc://RUN/inbox.sock)",
-     1},
+     "Where the sidecar calls: ipc://PATH, several times if wanted (default: ipc://RUN/inbox.sock)", 1},
     {"sandbox-root", KEY_SANDBOX_ROOT, "DIR", 0, "Where sandbox mounts live (default: RUN/sandbox)", 2},
     {"standalone", KEY_STANDALONE, NULL, 0, "Serve a host directly, without sidecar and policy", 3},
     {"layer-dir", KEY_LAYER_DIR, "DIR", 0, "With --standalone: where the host's layer files are", 3},
@@ -165,6 +163,19 @@ runtime_find(struct options *options, struct error *err)
                      options->runtime_name);
 }
 
+/* No policy stands before the inbox: who reaches it runs programs as this user. A socket in a directory of
+ * ours is reached by nobody else; a port on the loopback by every user of the machine. */
+static enum status
+listen_check(const struct options *options, struct error *err)
+{
+    for (size_t i = 0; i < options->listen_count; i++)
+        if (strncmp(options->listen[i], "ipc://", 6) != 0)
+            return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                             "--listen: '%s': only ipc://PATH, which no other user can reach",
+                             options->listen[i]);
+    return STATUS_OK;
+}
+
 enum status
 options_complete(struct options *options, struct error *err)
 {
@@ -176,6 +187,7 @@ options_complete(struct options *options, struct error *err)
             "--layer-dir and --volume-dir are for --standalone: behind a sidecar it mounts the layers");
     if (inbox->volume_dir && !inbox->layer_dir)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "--volume-dir needs --layer-dir");
+    TRY(listen_check(options, err));
     TRY(runtime_find(options, err));
     TRY(fill(&inbox->options.run_dir, options->run_dir, sizeof options->run_dir, "", "/inbox", err));
     TRY(fill(&inbox->options.sandbox_root, options->sandbox_root, sizeof options->sandbox_root, "",
