@@ -272,6 +272,14 @@ GCS_API enum gcs_status gcs_write(struct gcs_connection *conn, const char *conta
                                   const void *bytes, size_t size, bool eof, uint64_t *offset,
                                   struct gcs_error *err);
 
+/*
+ * Sets the size of a process's terminal, in character cells, 1 to 65,535 each.
+ *
+ * GCS_FAILED_PRECONDITION  it has no terminal, or its last user is gone
+ */
+GCS_API enum gcs_status gcs_resize(struct gcs_connection *conn, const char *container_id, uint32_t process_id,
+                                   uint32_t height, uint32_t width, struct gcs_error *err);
+
 /* types: at least one, none twice. ret->get_properties */
 GCS_API enum gcs_status gcs_get_properties(struct gcs_connection *conn, const char *container_id,
                                            const Gcs__V1__PropertyType *types, size_t count,

@@ -192,3 +192,17 @@ gcs_write(struct gcs_connection *conn, const char *container_id, uint32_t proces
     gcs_response_free(response);
     return GCS_OK;
 }
+
+enum gcs_status
+gcs_resize(struct gcs_connection *conn, const char *container_id, uint32_t process_id, uint32_t height,
+           uint32_t width, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, container_id);
+    Gcs__V1__ResizeConsole resize = GCS__V1__RESIZE_CONSOLE__INIT;
+    resize.process_id = process_id;
+    resize.height = height;
+    resize.width = width;
+    request.body_case = GCS__V1__REQUEST__BODY_RESIZE_CONSOLE;
+    request.resize_console = &resize;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_RESIZE_CONSOLE, NULL, err);
+}

@@ -1,5 +1,7 @@
 #include "client/gcsctl/attach.h"
 
+#include "client/gcsctl/window.h"
+
 int
 attach(const struct streams_config *config, bool is_init, struct gcs_exit *outcome, bool *ended)
 {
@@ -10,10 +12,16 @@ attach(const struct streams_config *config, bool is_init, struct gcs_exit *outco
     if (streams_start(config, &streams, &local) != STATUS_OK)
         return tool_fail_local(tool, "streams", &local);
 
+    struct window *window = NULL;
+    if (config->terminal &&
+        window_start(tool, config->container_id, config->process_id, &window, &local) != STATUS_OK)
+        tool_progress(tool, "resize", "%s", local.text); /* the process does without */
+
     struct gcs_error err = {0};
     enum gcs_status waited =
         gcs_wait(tool->conn, config->container_id, config->process_id, GCS_WAIT_FOREVER, outcome, &err);
     stopper_detach(config->stopper);
+    window_stop(window);
     *ended = waited == GCS_OK;
     int streamed = streams_finish(streams, *ended && !outcome->output_cut);
     if (waited != GCS_OK)

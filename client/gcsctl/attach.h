@@ -1,4 +1,5 @@
-/* Staying with a process in the guest until it ends: streams passed through, signals passed on. */
+/* Staying with a process in the guest until it ends: streams passed through, signals and the size of our
+ * terminal passed on. */
 #ifndef CLIENT_GCSCTL_ATTACH_H
 #define CLIENT_GCSCTL_ATTACH_H
 

@@ -59,6 +59,7 @@ stopper_block(void)
 {
     sigset_t set;
     signals_of_ours(&set);
+    sigaddset(&set, SIGWINCH); /* window.h takes it */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }

@@ -17,8 +17,8 @@
 
 struct stopper;
 
-/* Blocks the signals for this thread and all it starts from now on: before the connection's threads start.
- * Also ignores SIGPIPE, so that a closed standard output is an error to handle. */
+/* Blocks the signals, and SIGWINCH, for this thread and all it starts from now on: before the connection's
+ * threads start. Also ignores SIGPIPE, so that a closed standard output is an error to handle. */
 void stopper_block(void);
 
 /* RESOURCE_EXHAUSTED or INTERNAL: no descriptor or thread. `tool` is borrowed and connected. */

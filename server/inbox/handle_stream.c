@@ -1,4 +1,5 @@
-/* ReadStream and WriteStream: standard output, errors and input, by offset. */
+/* ReadStream and WriteStream: standard output, errors and input, by offset. ResizeConsole: the terminal they
+ * are. */
 #include "server/base/clock.h"
 #include "server/inbox/handlers.h"
 #include "server/inbox/process.h"
@@ -176,4 +177,31 @@ handle_write_stream(struct request *req)
     if (!stdio_wait_input(stream->process->stdio, &stream->waiter, clock_now_ns() + WRITE_WAIT_MS * NS_PER_MS,
                           write_over, stream))
         write_answer(stream, false);
+}
+
+static enum status
+resize(struct stream *stream, struct error *err)
+{
+    const Gcs__V1__ResizeConsole *call = stream->req->call->resize_console;
+    if (call->height == 0 || call->height > UINT16_MAX || call->width == 0 || call->width > UINT16_MAX)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "resize_console.height, width: 1 to 65535");
+    TRY(open_stream(stream, call->process_id, err));
+    return stdio_resize(stream->process->stdio, call->height, call->width, err);
+}
+
+void
+handle_resize_console(struct request *req)
+{
+    struct error err;
+    struct stream stream = {.req = req};
+    if (resize(&stream, &err) != STATUS_OK) {
+        stream_reject(&stream, &err);
+        return;
+    }
+    Gcs__V1__ResizeConsoleResponse body = GCS__V1__RESIZE_CONSOLE_RESPONSE__INIT;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_RESIZE_CONSOLE;
+    response.resize_console = &body;
+    process_unref(stream.process);
+    request_reply(req, &response);
 }

@@ -24,7 +24,8 @@ struct output {
     struct stdio *stdio;
     struct poller_source source;
     bool wanted;     /* constant */
-    int fd;          /* the poller's thread's own once it is watched; -1: not yet or no longer */
+    int fd;          /* -1: not yet or no longer; the poller's thread changes it, under the lock, once it is
+                        watched, and so needs none to read it */
     bool open;       /* more may come; guarded by the lock, as is all below */
     bool paused;     /* the ring is full: not watched */
     bool lossy;      /* discards rather than pauses */
@@ -203,11 +204,13 @@ static enum status
 watch_output(struct stdio *stdio, struct output *output, int fd, struct error *err)
 {
     TRY(set_nonblocking(fd, err));
+    mutex_lock(&stdio->lock);
     output->fd = fd;
     enum status status =
         poller_add(stdio->config.poller, &output->source, fd, WATCH_OUTPUT, output_ready, output, err);
     if (status != STATUS_OK)
         output->fd = -1;
+    mutex_unlock(&stdio->lock);
     return status;
 }
 
@@ -336,18 +339,35 @@ stdio_attach_terminal(struct stdio *stdio, int master_fd, struct error *err)
     return STATUS_OK;
 }
 
+enum status
+stdio_resize(struct stdio *stdio, unsigned rows, unsigned columns, struct error *err)
+{
+    const struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+    if (!stdio->config.terminal)
+        return error_set(err, STATUS_FAILED_PRECONDITION, 0, "the process was started without a terminal");
+    enum status status = STATUS_OK;
+    mutex_lock(&stdio->lock);
+    int fd = stdio->outputs[STDIO_OUT].fd;
+    if (fd < 0)
+        status = error_set(err, STATUS_FAILED_PRECONDITION, 0, "the process's terminal is gone");
+    else if (ioctl(fd, TIOCSWINSZ, &size) < 0)
+        status = error_set(err, STATUS_INTERNAL, errno, "set the size of a terminal");
+    mutex_unlock(&stdio->lock);
+    return status;
+}
+
 /* On the poller's thread. */
 static void
 close_all(void *arg)
 {
     struct stdio *stdio = arg;
     timer_cancel_and_wait(&stdio->patience);
+    struct waiter *woken[STDIO_STREAMS + 1];
+    mutex_lock(&stdio->lock);
     for (int i = 0; i < STDIO_STREAMS; i++) {
         poller_remove(stdio->config.poller, &stdio->outputs[i].source);
         fd_closep(&stdio->outputs[i].fd);
     }
-    struct waiter *woken[STDIO_STREAMS + 1];
-    mutex_lock(&stdio->lock);
     bool was_quiet = all_ended(stdio);
     poller_remove(stdio->config.poller, &stdio->input.source);
     fd_closep(&stdio->input.fd);

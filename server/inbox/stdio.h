@@ -65,6 +65,13 @@ void stdio_child_ends_close(int child_ends[3]);
 /* Takes the master side of the process's terminal, on success only. */
 MUST_CHECK enum status stdio_attach_terminal(struct stdio *stdio, int master_fd, struct error *err);
 
+/*
+ * Sets the size of the terminal, in character cells; its foreground processes get SIGWINCH.
+ *
+ *   STATUS_FAILED_PRECONDITION  there is no terminal: not asked for, not here yet, or its last user is gone
+ */
+MUST_CHECK enum status stdio_resize(struct stdio *stdio, unsigned rows, unsigned columns, struct error *err);
+
 /* Closes everything, wakes every waiter, then calls `closed(arg)` on the poller's thread. Once. */
 void stdio_shutdown(struct stdio *stdio, stdio_fn *closed, void *arg);
 

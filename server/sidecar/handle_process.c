@@ -1,5 +1,5 @@
 /*
- * Processes: running more of them, waiting, signals, and their standard streams.
+ * Processes: running more of them, waiting, signals, their standard streams and terminals.
  */
 #include "server/sidecar/handlers.h"
 
@@ -205,7 +205,7 @@ handle_signal_process(struct request *req)
     forward(req, &call, forward_settle);
 }
 
-/* -- streams: the stdio decision of the process's create or exec
+/* -- streams and terminal: the stdio decision of the process's create or exec
  * ---------------------------------------------------- */
 
 static enum status
@@ -243,4 +243,15 @@ void
 handle_write_stream(struct request *req)
 {
     handle_stream(req, req->call->write_stream->process_id);
+}
+
+void
+handle_resize_console(struct request *req)
+{
+    const Gcs__V1__ResizeConsole *resize = req->call->resize_console;
+    struct error err;
+    if (process_check_console(resize->height, resize->width, &err) != STATUS_OK)
+        request_reject(req, &err);
+    else
+        handle_stream(req, resize->process_id);
 }

@@ -68,6 +68,14 @@ process_check(const Gcs__V1__Process *process, const char *path, struct error *e
     return check_env(process, path, err);
 }
 
+enum status
+process_check_console(uint32_t height, uint32_t width, struct error *err)
+{
+    if (height == 0 || height > UINT16_MAX || width == 0 || width > UINT16_MAX)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "resize_console.height, width: 1 to 65535");
+    return STATUS_OK;
+}
+
 void
 process_apply(Gcs__V1__Process *process, const struct policy_verdict *verdict)
 {

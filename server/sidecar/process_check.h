@@ -15,6 +15,9 @@
  */
 MUST_CHECK enum status process_check(const Gcs__V1__Process *process, const char *path, struct error *err);
 
+/* A terminal's size: 1 to 65,535 character cells each way. */
+MUST_CHECK enum status process_check_console(uint32_t height, uint32_t width, struct error *err);
+
 /*
  * Makes `process`, a shallow copy, what was approved: the environment the policy keeps, and no standard
  * streams where it denies them. The strings stay the verdict's and the message's.

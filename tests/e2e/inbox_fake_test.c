@@ -299,6 +299,32 @@ terminal_of_a_fake_process_echoes(void **state)
 }
 
 static void
+a_size_is_refused_where_it_cannot_be(void **state)
+{
+    struct guest *guest = *state;
+    const struct guest_container piped = {.args = ARGS("cat"), .stdin_wanted = true};
+    const struct guest_container denied = {.args = ARGS("cat"), .stdio_denied = true};
+    uint32_t process = 0;
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &piped);
+    assert_int_equal(guest_exec(guest, GUEST_ID_A, &denied, &process), STATUS_OK);
+    const struct {
+        const char *id;
+        uint32_t process, height, width;
+        int status;
+    } cases[] = {
+        {GUEST_ID_A, init, 24, 80, STATUS_FAILED_PRECONDITION},
+        {GUEST_ID_A, process, 24, 80, STATUS_PERMISSION_DENIED},
+        {GUEST_ID_A, init, 0, 80, STATUS_INVALID_ARGUMENT},
+        {GUEST_ID_A, init, 24, UINT16_MAX + 1, STATUS_INVALID_ARGUMENT},
+        {GUEST_ID_A, init + 77, 24, 80, STATUS_NOT_FOUND},
+        {GUEST_ID_B, init, 24, 80, STATUS_NOT_FOUND},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(guest_resize(guest, cases[i].id, cases[i].process, cases[i].height, cases[i].width),
+                         cases[i].status);
+}
+
+static void
 process_ids_are_never_used_again(void **state)
 {
     struct guest *guest = *state;
@@ -441,6 +467,7 @@ main(void)
         CASE(held_output_cuts_the_wait_after_a_second),
         CASE(input_is_taken_as_fast_as_it_is_read),
         CASE(terminal_of_a_fake_process_echoes),
+        CASE(a_size_is_refused_where_it_cannot_be),
         CASE(process_ids_are_never_used_again),
         CASE(old_ended_processes_make_way_for_new_ones),
         CASE(a_source_must_exist_below_the_sandbox_root),

@@ -472,6 +472,19 @@ guest_signal(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Sig
 }
 
 int
+guest_resize(struct guest *guest, const char *id, uint32_t process, uint32_t height, uint32_t width)
+{
+    REQUEST(call, id);
+    Gcs__V1__ResizeConsole body = GCS__V1__RESIZE_CONSOLE__INIT;
+    body.process_id = process;
+    body.height = height;
+    body.width = width;
+    call.body_case = GCS__V1__REQUEST__BODY_RESIZE_CONSOLE;
+    call.resize_console = &body;
+    return call_status(guest, &call);
+}
+
+int
 guest_shutdown(struct guest *guest, const char *id, bool forced)
 {
     REQUEST(call, id);

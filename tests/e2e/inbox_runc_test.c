@@ -210,6 +210,33 @@ terminal_of_init_and_exec_carries_both_directions(void **state)
 }
 
 static void
+a_terminal_changes_its_size_and_its_process_gets_the_signal(void **state)
+{
+    struct guest *guest = *state;
+    const struct guest_container shell = {
+        .args = ARGS("sh", "-c", "trap 'stty size; exit 4' WINCH; echo ready; while :; do read line; done"),
+        .terminal = true,
+        .stdin_wanted = true,
+        .rows = 33,
+        .columns = 91};
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &shell);
+    uint32_t process = 0;
+    assert_int_equal(guest_exec(guest, GUEST_ID_A, &shell, &process), STATUS_OK);
+    const uint32_t both[] = {process, init};
+
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t offset = 0;
+        guest_output_has(guest, GUEST_ID_A, both[i], "ready", &offset);
+        assert_int_equal(guest_resize(guest, GUEST_ID_A, both[i], 50, 132), STATUS_OK);
+        guest_output_has(guest, GUEST_ID_A, both[i], "50 132", &offset);
+        assert_int_equal(guest_wait(guest, GUEST_ID_A, both[i], 20000).code, 4);
+        assert_int_equal(guest_resize(guest, GUEST_ID_A, both[i], 24, 80), STATUS_FAILED_PRECONDITION);
+    }
+    guest_container_down(guest, GUEST_ID_A);
+    nothing_is_left(guest, GUEST_ID_A);
+}
+
+static void
 input_comes_back_once_however_often_it_is_sent(void **state)
 {
     struct guest *guest = *state;
@@ -552,6 +579,7 @@ main(void)
         CASE(init_ignores_term_unless_it_handles_it),
         CASE(signal_reaches_an_extra_process_alone),
         CASE(terminal_of_init_and_exec_carries_both_directions),
+        CASE(a_terminal_changes_its_size_and_its_process_gets_the_signal),
         CASE(input_comes_back_once_however_often_it_is_sent),
         CASE(a_mebibyte_of_output_waits_after_the_exit),
         CASE(a_background_child_that_holds_the_output_cuts_the_wait),

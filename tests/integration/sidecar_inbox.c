@@ -79,6 +79,8 @@ answer_of(struct test_inbox *inbox, struct request *req)
                GCS__V1__WAIT_FOR_PROCESS_RESPONSE__INIT)
         ANSWER(INBOX_SIGNAL, signal_process, Gcs__V1__SignalProcessResponse,
                GCS__V1__SIGNAL_PROCESS_RESPONSE__INIT)
+        ANSWER(INBOX_RESIZE, resize_console, Gcs__V1__ResizeConsoleResponse,
+               GCS__V1__RESIZE_CONSOLE_RESPONSE__INIT)
         ANSWER(INBOX_PROPERTIES, get_properties, Gcs__V1__GetPropertiesResponse,
                GCS__V1__GET_PROPERTIES_RESPONSE__INIT)
         ANSWER(INBOX_SETTINGS, modify_settings, Gcs__V1__ModifySettingsResponse,
@@ -242,6 +244,7 @@ static const struct rpc_method rows[] = {
     ROW(INBOX_EXEC, "ExecuteProcess", handle),
     ROW(INBOX_WAIT, "WaitForProcess", handle),
     ROW(INBOX_SIGNAL, "SignalProcess", handle),
+    ROW(INBOX_RESIZE, "ResizeConsole", handle),
     ROW(INBOX_PROPERTIES, "GetProperties", handle),
     ROW(INBOX_DELETE, "DeleteContainerState", handle),
     ROW(INBOX_READ, "ReadStream", handle),

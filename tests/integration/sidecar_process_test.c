@@ -172,7 +172,11 @@ denied_streams_are_cleared_in_the_document_and_refused_to_the_host(void **state)
         assert_int_equal(GCS_PERMISSION_DENIED, gcs_write(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], "x",
                                                           1, false, &offset, &err));
         gcs_error_clear(&err);
+        assert_int_equal(GCS_PERMISSION_DENIED,
+                         gcs_resize(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], 24, 80, &err));
+        gcs_error_clear(&err);
     }
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_RESIZE, NULL));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_READ, NULL));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_WRITE, NULL));
 }
@@ -230,6 +234,47 @@ allowed_streams_are_read_and_written_through_the_inbox(void **state)
     assert_int_equal(5, write->data.len);
     assert_memory_equal("input", write->data.data, 5);
     assert_true(write->eof);
+}
+
+static void
+a_terminals_size_reaches_the_inbox_and_its_refusal_the_host(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    uint32_t init = host_run(f, 0);
+    container_id(id, 0);
+
+    assert_int_equal(GCS_OK, gcs_resize(f->host, id, init, 1, UINT16_MAX, &err));
+    inbox_refuse(f->inbox, INBOX_RESIZE, NULL, 1, STATUS_FAILED_PRECONDITION);
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_resize(f->host, id, init, 24, 80, &err));
+
+    assert_int_equal(0x80370105, err.hresult);
+    gcs_error_clear(&err);
+    const Gcs__V1__ResizeConsole *got = inbox_message(f->inbox, INBOX_RESIZE, id, 0)->request->resize_console;
+    assert_int_equal(init, got->process_id);
+    assert_int_equal(1, got->height);
+    assert_int_equal(UINT16_MAX, got->width);
+}
+
+static void
+a_terminals_size_outside_of_its_range_never_reaches_the_inbox(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    uint32_t init = host_run(f, 0);
+    const uint32_t sizes[][2] = {
+        {0, 80}, {24, 0}, {UINT16_MAX + 1, 80}, {24, UINT16_MAX + 1}, {24, UINT32_MAX}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        enum gcs_status status =
+            gcs_resize(f->host, container_id(id, 0), init, sizes[i][0], sizes[i][1], &err);
+
+        assert_int_equal(GCS_INVALID_ARGUMENT, status);
+        assert_int_equal(0x80070057, err.hresult);
+        gcs_error_clear(&err);
+    }
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_RESIZE, NULL));
 }
 
 /* -- signals -- */
@@ -357,13 +402,14 @@ unknown_processes_and_containers_are_not_found_here(void **state)
     } cases[] = {{id, init + 77, 0x80070490}, {other, init, 0xC037010E}};
     for (size_t i = 0; i < 2; i++) {
         uint32_t pid = cases[i].process_id;
-        for (size_t call = 0; call < 4; call++) {
+        for (size_t call = 0; call < 5; call++) {
             enum gcs_status status =
                 call == 0   ? gcs_wait(f->host, cases[i].id, pid, 0, &end, &err)
                 : call == 1 ? gcs_signal(f->host, cases[i].id, pid, GCS__V1__SIGNAL__SIGNAL_CTRL_C, &err)
                 : call == 2
                     ? gcs_read(f->host, cases[i].id, pid, GCS__V1__STREAM__STREAM_STDOUT, 0, 0, NULL, &err)
-                    : gcs_write(f->host, cases[i].id, pid, "", 0, true, &offset, &err);
+                : call == 3 ? gcs_write(f->host, cases[i].id, pid, "", 0, true, &offset, &err)
+                            : gcs_resize(f->host, cases[i].id, pid, 24, 80, &err);
             assert_int_equal(GCS_NOT_FOUND, status);
             assert_int_equal(cases[i].hresult, err.hresult);
             gcs_error_clear(&err);
@@ -508,6 +554,8 @@ main(void)
         TEST_NO_POLICY(denied_streams_are_cleared_in_the_document_and_refused_to_the_host),
         TEST_NO_POLICY(a_terminal_is_refused_where_streams_are_denied_and_nothing_is_left),
         TEST(allowed_streams_are_read_and_written_through_the_inbox),
+        TEST(a_terminals_size_reaches_the_inbox_and_its_refusal_the_host),
+        TEST(a_terminals_size_outside_of_its_range_never_reaches_the_inbox),
         TEST_NO_POLICY(signals_follow_the_rules_of_the_process_they_are_for),
         TEST(killing_an_exec_needs_a_signal_of_its_own),
         TEST(a_shutdown_that_the_inbox_refuses_leaves_the_policys_state_as_it_was),

@@ -117,6 +117,7 @@ reply_empty(struct request *req)
     Gcs__V1__ShutdownGracefulResponse graceful = GCS__V1__SHUTDOWN_GRACEFUL_RESPONSE__INIT;
     Gcs__V1__ShutdownForcedResponse forced = GCS__V1__SHUTDOWN_FORCED_RESPONSE__INIT;
     Gcs__V1__SignalProcessResponse signalled = GCS__V1__SIGNAL_PROCESS_RESPONSE__INIT;
+    Gcs__V1__ResizeConsoleResponse resized = GCS__V1__RESIZE_CONSOLE_RESPONSE__INIT;
     Gcs__V1__ModifySettingsResponse modified = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
     Gcs__V1__BlockCimsResponse digests = GCS__V1__BLOCK_CIMS_RESPONSE__INIT;
     Gcs__V1__DeleteContainerStateResponse deleted = GCS__V1__DELETE_CONTAINER_STATE_RESPONSE__INIT;
@@ -134,6 +135,9 @@ reply_empty(struct request *req)
         break;
     case GCS__V1__REQUEST__BODY_SIGNAL_PROCESS:
         response.signal_process = &signalled;
+        break;
+    case GCS__V1__REQUEST__BODY_RESIZE_CONSOLE:
+        response.resize_console = &resized;
         break;
     case GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE:
         response.delete_container_state = &deleted;
@@ -516,6 +520,15 @@ handle_write(struct request *req)
 }
 
 static void
+handle_resize(struct request *req)
+{
+    const Gcs__V1__ResizeConsole *resize = req->call->resize_console;
+    record(req->app, "resize %u to %u x %u", resize->process_id, resize->height, resize->width);
+    if (!refused(req))
+        reply_empty(req);
+}
+
+static void
 handle_properties(struct request *req)
 {
     Gcs__V1__ProcessDetails init = GCS__V1__PROCESS_DETAILS__INIT;
@@ -593,6 +606,7 @@ static const struct rpc_method rows[] = {
     ROW(READ_STREAM, handle_parked),
     ROW(WRITE_STREAM, handle_write),
     ROW(SIGNAL_PROCESS, handle_signal),
+    ROW(RESIZE_CONSOLE, handle_resize),
     ROW(SHUTDOWN_GRACEFUL, handle_graceful),
     ROW(SHUTDOWN_FORCED, handle_forced),
     ROW(GET_PROPERTIES, handle_properties),

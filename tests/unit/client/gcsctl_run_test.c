@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -703,6 +704,56 @@ a_terminal_is_raw_while_the_process_runs_and_as_before_afterwards(void **state)
 }
 
 static void
+the_size_of_the_terminal_follows_ours_until_the_process_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct guest_behaviour behaviour = {.end = GUEST_ENDS_AT_SIGNAL};
+    const char *const words[] = {"exec", "-t", ID, "--", "sh", NULL};
+    const struct winsize first = {.ws_row = 24, .ws_col = 80}, second = {.ws_row = 50, .ws_col = 132};
+    int master, slave = terminal_open(&master);
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &first), 0);
+    guest_is(fixture, &behaviour);
+    fixture->input_fd = slave;
+
+    begin_to(fixture, words, -1);
+    bool told_first = guest_wait_for(fixture->guest, "resize 1 to 24 x 80");
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &second), 0);
+    kill(fixture->pid, SIGWINCH); /* the kernel's own goes to the terminal's session, which is not gcsctl's */
+    bool told_second = guest_wait_for(fixture->guest, "resize 1 to 50 x 132");
+    kill(fixture->pid, SIGINT);
+
+    assert_int_equal(finish(fixture), 130);
+    close(slave);
+    close(master);
+    assert_true(told_first);
+    assert_true(told_second);
+}
+
+static void
+a_size_that_the_guest_refuses_does_not_end_the_process(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct guest_behaviour behaviour = {.end = GUEST_ENDS_AT_SIGNAL,
+                                              .refused = GCS__V1__REQUEST__BODY_RESIZE_CONSOLE,
+                                              .refusal = "no terminal"};
+    const char *const words[] = {"exec", "-t", ID, "--", "sh", NULL};
+    const struct winsize size = {.ws_row = 24, .ws_col = 80};
+    int master, slave = terminal_open(&master);
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+    guest_is(fixture, &behaviour);
+    fixture->input_fd = slave;
+
+    begin_to(fixture, words, -1);
+    bool told = guest_wait_for(fixture->guest, "resize 1 to 24 x 80");
+    kill(fixture->pid, SIGINT);
+
+    assert_int_equal(finish(fixture), 130);
+    close(slave);
+    close(master);
+    assert_true(told);
+}
+
+static void
 a_failure_with_json_is_one_object_with_its_status(void **state)
 {
     struct fixture *fixture = *state;
@@ -751,6 +802,8 @@ main(void)
         TEST(wait_exits_as_the_process_did),
         TEST(logs_print_what_the_guest_keeps_from_an_offset_on),
         TEST(a_terminal_is_raw_while_the_process_runs_and_as_before_afterwards),
+        TEST(the_size_of_the_terminal_follows_ours_until_the_process_ends),
+        TEST(a_size_that_the_guest_refuses_does_not_end_the_process),
         TEST(a_failure_with_json_is_one_object_with_its_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,17 +1,20 @@
 #include "server/inbox/stdio.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "server/base/clock.h"
 #include "server/base/fd.h"
+#include "server/inbox/console.h"
 #include "tests/unit/base/gate.h"
 
 /* Streams with this test as the process: it holds the ends that a child would have. */
@@ -301,6 +304,46 @@ input_of_a_process_that_has_ended_is_refused_and_its_writer_woken(void **state)
 }
 
 static void
+a_terminal_takes_a_size_from_its_start_to_its_last_user(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    char path[CONSOLE_PATH_MAX], byte;
+    int master = -1;
+    size_t size;
+    bool eof = false;
+    struct winsize seen;
+    open_streams(fixture, (struct stdio_config){.terminal = true});
+    assert_int_equal(stdio_resize(fixture->stdio, 33, 91, &err), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(console_open(&master, path, &err), STATUS_OK);
+    int slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(slave >= 0);
+    assert_int_equal(stdio_attach_terminal(fixture->stdio, master, &err), STATUS_OK);
+
+    assert_int_equal(stdio_resize(fixture->stdio, 33, UINT16_MAX, &err), STATUS_OK);
+
+    assert_int_equal(ioctl(slave, TIOCGWINSZ, &seen), 0);
+    assert_int_equal(seen.ws_row, 33);
+    assert_int_equal(seen.ws_col, UINT16_MAX);
+    close(slave);
+    assert_true(gate_wait(&fixture->quiet, 1));
+    assert_int_equal(stdio_resize(fixture->stdio, 33, 91, &err), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(stdio_read(fixture->stdio, STDIO_OUT, 0, &byte, 1, &size, &eof, &err), STATUS_OK);
+    assert_true(eof);
+}
+
+static void
+pipes_have_no_size(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    open_streams(fixture, (struct stdio_config){.output = true});
+
+    assert_int_equal(stdio_resize(fixture->stdio, 33, 91, &err), STATUS_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "without a terminal"));
+}
+
+static void
 shutting_down_wakes_who_waits(void **state)
 {
     struct fixture *fixture = *state;
@@ -332,6 +375,8 @@ main(void)
         CASE(full_input_takes_part_and_wakes_when_it_is_read),
         CASE(input_nobody_reads_any_more_is_refused),
         CASE(input_of_a_process_that_has_ended_is_refused_and_its_writer_woken),
+        CASE(a_terminal_takes_a_size_from_its_start_to_its_last_user),
+        CASE(pipes_have_no_size),
         CASE(shutting_down_wakes_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,7 @@ static void
 unknown_body(struct wire_bytes *in)
 {
     put_number(in, 1, 1);
-    wrap_in(in, 40);
+    wrap_in(in, 63);
 }
 
 static void
@@ -391,7 +391,7 @@ static const struct hostile {
      "create_container.spec.mounts[1]: unknown field 8"},
     {"unknown_in_an_empty_message", unknown_in_an_empty_message, STATUS_INVALID_ARGUMENT,
      "start_container: unknown field 1"},
-    {"unknown_body", unknown_body, STATUS_UNIMPLEMENTED, "Request: unknown field 40"},
+    {"unknown_body", unknown_body, STATUS_UNIMPLEMENTED, "Request: unknown field 63"},
     {"unknown_resource", unknown_resource, STATUS_INVALID_ARGUMENT, "modify_settings: unknown field 3"},
     {"scalar_twice", scalar_twice, STATUS_INVALID_ARGUMENT, "request_id: given twice"},
     {"text_twice", text_twice, STATUS_INVALID_ARGUMENT, "container_id: given twice"},
@@ -481,6 +481,7 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &gcs__v1__wait_for_process__descriptor,
     &gcs__v1__wait_for_process_response__descriptor,
     &gcs__v1__signal_process__descriptor,
+    &gcs__v1__resize_console__descriptor,
     &gcs__v1__get_properties__descriptor,
     &gcs__v1__get_properties_response__descriptor,
     &gcs__v1__statistics__descriptor,
