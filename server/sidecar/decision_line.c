@@ -7,7 +7,7 @@
 #include "server/base/clock.h"
 #include "server/policy/encode.h"
 
-#define REDACTED "<<redacted>>" /* as the reference redacts in its denials (spec/policy.md 1.6) */
+#define REDACTED "[redacted]"
 
 struct line {
     struct writer writer;

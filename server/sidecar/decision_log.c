@@ -17,6 +17,9 @@
 
 enum { HEADER_BYTES_MAX = 256, SHORT_LINE_BYTES = 64 };
 
+/* After it has written, the thread lets lines gather for so long: waking it costs more than a decision. */
+#define GATHER_NS (100 * NS_PER_MS)
+
 /* Lines on their way to the file. */
 struct lines {
     char *bytes;
@@ -37,11 +40,12 @@ struct decision_log {
 
     struct {
         struct mutex lock;
-        pthread_cond_t wake; /* the first line was queued, or stopping turned true */
+        pthread_cond_t wake; /* what take_lines() waits for */
         struct lines queued GUARDED;
         uint64_t number GUARDED;   /* of the last decision */
         uint64_t overflow GUARDED; /* lines that found no room behind the queued ones */
         char policy_sha256[2 * DECISION_LOG_SHA256_BYTES + 1] GUARDED;
+        bool gathering GUARDED; /* the thread looks again by itself */
         bool stopping GUARDED;
     } state; /* lock guards its neighbours */
 };
@@ -73,6 +77,12 @@ put(struct lines *lines, const char *bytes, size_t size)
     lines->used += size;
 }
 
+static bool
+is_half_full(const struct lines *lines)
+{
+    return lines->used > LIMIT_DECISION_LOG_QUEUE_BYTES / 2;
+}
+
 /* Queues a line of two parts, or counts it as lost: then so are the ones after it, until the writer has taken
  * the queue and marks the place. */
 static bool
@@ -82,14 +92,16 @@ queue(struct decision_log *log, const char *head, const char *rest, size_t rest_
     struct lines *queued = &log->state.queued;
     size_t head_size = strlen(head);
     if (log->state.overflow > 0 || !reserve(queued, head_size + rest_size)) {
-        log->state.overflow++;
+        if (log->state.overflow++ == 0)
+            pthread_cond_signal(&log->state.wake);
         atomic_fetch_add_explicit(&log->lost, 1, memory_order_relaxed);
         return false;
     }
-    if (queued->used == 0)
-        pthread_cond_signal(&log->state.wake);
+    bool was_full = is_half_full(queued), was_empty = queued->used == 0;
     put(queued, head, head_size);
     put(queued, rest, rest_size);
+    if (log->state.gathering ? !was_full && is_half_full(queued) : was_empty)
+        pthread_cond_signal(&log->state.wake);
     return true;
 }
 
@@ -230,25 +242,39 @@ write_all(struct decision_log *log, const char *policy_sha256, const struct line
     }
 }
 
+/* Waits for lines and takes them all: `lines`, empty, and the queue change places. */
+static void
+take_lines(struct decision_log *log, struct lines *lines, uint64_t *overflow, char *policy_sha256)
+{
+    mutex_lock(&log->state.lock);
+    int64_t until = clock_now_ns() + GATHER_NS;
+    while (log->state.gathering && !log->state.stopping && !is_half_full(&log->state.queued) &&
+           condition_wait_until(&log->state.wake, &log->state.lock, until) == 0)
+        ;
+    log->state.gathering = false;
+    while (log->state.queued.used == 0 && log->state.overflow == 0 && !log->state.stopping)
+        condition_wait(&log->state.wake, &log->state.lock);
+    struct lines full = log->state.queued;
+    log->state.queued = *lines;
+    *lines = full;
+    *overflow = log->state.overflow;
+    log->state.overflow = 0;
+    log->state.gathering = true;
+    memcpy(policy_sha256, log->state.policy_sha256, sizeof log->state.policy_sha256);
+    mutex_unlock(&log->state.lock);
+}
+
 static void *
 writer_main(void *arg)
 {
     struct decision_log *log = arg;
     struct lines lines = {0};
     struct error err;
+    uint64_t overflow;
     char policy_sha256[2 * DECISION_LOG_SHA256_BYTES + 1];
     for (;;) {
-        mutex_lock(&log->state.lock);
-        while (log->state.queued.used == 0 && !log->state.stopping)
-            condition_wait(&log->state.wake, &log->state.lock);
-        struct lines full = log->state.queued; /* the two change places */
-        uint64_t overflow = log->state.overflow;
-        log->state.queued = lines;
-        log->state.overflow = 0;
-        memcpy(policy_sha256, log->state.policy_sha256, sizeof policy_sha256);
-        mutex_unlock(&log->state.lock);
-        lines = full;
-        if (lines.used == 0) /* stopping, and all is written */
+        take_lines(log, &lines, &overflow, policy_sha256);
+        if (lines.used == 0 && overflow == 0) /* stopping, and all is written */
             break;
         write_all(log, policy_sha256, &lines);
         log->unmarked += overflow;

@@ -11,14 +11,15 @@
  * `input` and `decision` are in the format of the policy vectors. The header comes first in each file; part 1
  * begins a run of the sidecar, later parts go on where the file before ended. A denied decision has no second
  * line. A value of the environment is written only when the options say so; else an entry is
- * NAME=<<redacted>> and the line has "env_hidden":true.
+ * NAME=[redacted] and the line has "env_hidden":true.
  *
  * The file is a regular file of ours with mode 0600 and never larger than the bound: at the bound it becomes
  * PATH.1, in the place of an older PATH.1, and a new one begins.
  *
- * Lines are put in order and numbered where they come from, and written by a thread of the log's own: no
- * decision ever waits for a disk. What cannot be written, or comes faster than it can be, is counted and
- * marked by a "lost" line; a failure is logged once and changes nothing else.
+ * Lines are put in order and numbered where they come from, and written by a thread of the log's own, at the
+ * latest a tenth of a second later: no decision ever waits for a disk. What cannot be written, or comes
+ * faster than it can be, is counted and marked by a "lost" line; a failure is logged once and changes nothing
+ * else.
  *
  * Threads: everything but opening and closing may be called from any thread. One lock (RANK_LEAF), under
  * which there is no I/O.

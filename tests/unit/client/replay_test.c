@@ -321,7 +321,7 @@ what_became_of_a_decision_is_honoured(void **state)
 static void
 without_environment_values_only_what_they_decide_is_undetermined(void **state)
 {
-#define ENTRY "'A=<<redacted>>'"
+#define ENTRY "'A=[redacted]'"
     static const struct {
         const char *log, *says;
         int status;
