@@ -180,10 +180,27 @@ cell_free(struct cell *cell)
     free(cell);
 }
 
-static bool
-cell_is_empty(const struct cell *cell)
+/* ---- ended containers ---- */
+
+enum { ENDED_STARTED = 1, ENDED_PRIVILEGED = 2, ENDED_HAS_STDIO = 4, ENDED_STDIO = 8, ENDED_FLAGS = 16 };
+
+#define ENDED(flags)                                                                                         \
+    {                                                                                                        \
+        .is_started = (flags)&ENDED_STARTED, .is_privileged = (flags)&ENDED_PRIVILEGED,                      \
+        .has_stdio = (flags)&ENDED_HAS_STDIO, .stdio = (flags)&ENDED_STDIO                                   \
+    }
+
+/* What is left of a container that has ended, for every combination of flags. */
+static const struct cell_value ended_values[ENDED_FLAGS] = {
+    ENDED(0), ENDED(1), ENDED(2),  ENDED(3),  ENDED(4),  ENDED(5),  ENDED(6),  ENDED(7),
+    ENDED(8), ENDED(9), ENDED(10), ENDED(11), ENDED(12), ENDED(13), ENDED(14), ENDED(15),
+};
+
+static unsigned
+ended_flags(const struct cell_value *value)
 {
-    return !cell->operations && !cell->base.is_present && !cell->base.is_started && !cell->base.has_stdio;
+    return (value->is_started ? ENDED_STARTED : 0U) | (value->is_privileged ? ENDED_PRIVILEGED : 0U) |
+           (value->has_stdio ? ENDED_HAS_STDIO : 0U) | (value->stdio ? ENDED_STDIO : 0U);
 }
 
 /* ---- the maps ---- */
@@ -200,7 +217,15 @@ const struct cell_value *
 state_find(const struct store *store, enum space space, const char *key)
 {
     const struct cell *cell = cell_find(store, space, key);
-    return cell ? &cell->value : NULL;
+    unsigned flags = 0;
+    if (cell)
+        return &cell->value;
+    if (space != SPACE_CONTAINER)
+        return NULL;
+    /* Not known for want of memory: then it has been started, and is not started again. */
+    if (!started_find(&store->started, key, &flags))
+        flags = ENDED_STARTED;
+    return flags ? &ended_values[flags] : NULL;
 }
 
 const struct cell_value *
@@ -225,12 +250,15 @@ cell_get(struct store *store, enum space space, const char *key, struct cell **r
         [SPACE_CONTAINER] = LIMIT_CONTAINER_IDS_EVER, [SPACE_SCRATCH] = LIMIT_POLICY_TARGETS,
         [SPACE_DEVICE] = LIMIT_POLICY_TARGETS,        [SPACE_RW_DEVICE] = LIMIT_POLICY_TARGETS,
         [SPACE_OVERLAY] = LIMIT_POLICY_TARGETS,       [SPACE_PLAN9] = LIMIT_POLICY_TARGETS};
-    size_t length = strlen(key);
+    size_t length = strlen(key), ended = space == SPACE_CONTAINER ? store->started.count : 0;
+    unsigned flags = 0;
 
     *ret = cell_find(store, space, key);
     if (*ret)
         return STATUS_OK;
-    if (HASH_COUNT(store->cells[space]) >= bounds[space])
+    if (space == SPACE_CONTAINER && !started_find(&store->started, key, &flags))
+        return no_memory(err);
+    if (!flags && HASH_COUNT(store->cells[space]) + ended >= bounds[space])
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
                          "the policy's state holds %zu container ids or targets, its bound", bounds[space]);
     struct cell *cell = calloc(1, sizeof(*cell) + length + 1);
@@ -239,15 +267,20 @@ cell_get(struct store *store, enum space space, const char *key, struct cell **r
     cell->space = space;
     cell->key_length = length;
     memcpy(cell->key, key, length + 1);
+    cell->base = cell->value = ended_values[flags];
     HASH_ADD_KEYPTR(hh, store->cells[space], cell->key, cell->key_length, cell);
     *ret = cell;
     return STATUS_OK;
 }
 
+/* Takes the cell away when nothing needs it. Without memory to remember it otherwise, it stays. */
 static void
-cell_drop_if_empty(struct store *store, struct cell *cell)
+cell_drop_if_done(struct store *store, struct cell *cell)
 {
-    if (!cell_is_empty(cell))
+    if (cell->operations || cell->base.is_present)
+        return;
+    unsigned flags = ended_flags(&cell->base);
+    if (flags && !started_put(&store->started, cell->key, flags))
         return;
     HASH_DEL(store->cells[cell->space], cell);
     cell_free(cell);
@@ -299,7 +332,7 @@ record_commit(struct store *store, struct policy_record *record)
         struct cell *cell = operation->cell;
         operation->is_committed = true;
         cell_settle(cell);
-        cell_drop_if_empty(store, cell);
+        cell_drop_if_done(store, cell);
         operation = next;
     }
     free(record);
@@ -316,7 +349,7 @@ record_undo(struct store *store, struct policy_record *record)
         DL_DELETE(cell->operations, operation);
         operation_free(operation);
         cell_settle(cell); /* committed ones behind it may sink now */
-        cell_drop_if_empty(store, cell);
+        cell_drop_if_done(store, cell);
         operation = next;
     }
     fragments_record_undo(store, record);
@@ -376,6 +409,7 @@ store_done(struct store *store)
             cell_free(cell);
         }
     }
+    started_done(&store->started);
     fragments_free(store);
     catalog_unref(store->catalog);
 }

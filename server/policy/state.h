@@ -6,6 +6,9 @@
  * decisions; undoing an operation takes it out and computes the value again, committing lets it sink into the
  * base once nothing older is still open. So records end in any order and no snapshot is ever restored.
  *
+ * A container that has ended leaves its cell for 32 bytes in a table, from which a later operation on its id
+ * makes a cell again.
+ *
  * Threads: whoever has a `struct store` holds its state's lock; policy_decide() and the two ends of a record
  * take it, everything below them works on the store.
  */
@@ -17,6 +20,7 @@
 #include "server/base/mutex.h"
 #include "server/policy/catalog.h"
 #include "server/policy/compiled.h"
+#include "server/policy/started.h"
 
 enum space {
     SPACE_CONTAINER, /* matches, started, stdio */
@@ -90,6 +94,7 @@ struct policy_record {
 struct store {
     const struct policy *policy;
     struct cell *cells[SPACES];
+    struct started started;            /* containers that have ended and have no cell, or had none once */
     struct catalog *catalog;           /* of the policy and the fragments loaded now */
     struct loaded_fragment *fragments; /* in the order of spec 4.3 */
     size_t fragments_count;
@@ -109,7 +114,7 @@ struct policy_state {
     } guarded;
 };
 
-/* The cell's value; NULL when there is no cell, which is the empty value. */
+/* The key's value; NULL when there is none, which is the empty value. Borrowed until the store changes. */
 const struct cell_value *state_find(const struct store *store, enum space space, const char *key);
 
 /* The candidates mounted for a container id; NULL: none were ("undefined"). An empty set is possible. */

@@ -350,6 +350,86 @@ the_number_of_scratch_targets_is_bounded(void **state)
     policy_state_free(fresh);
 }
 
+static enum status
+decide_and_commit(struct policy_state *state, const struct policy_request *request)
+{
+    struct policy_verdict verdict;
+    struct arena arena;
+    struct error err;
+
+    arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+    enum status status = policy_decide(state, request, &arena, &verdict, &err);
+    policy_record_commit(verdict.record);
+    arena_done(&arena);
+    return status;
+}
+
+/* Spec 10, traps 4 and 5: `started` outlives the shutdown, `matches` does not. */
+static void
+an_ended_container_is_never_created_again(void **state)
+{
+    struct policy_state *fresh = harness_state(policy_text, POLICY_STRICT);
+
+    (void)state;
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT));
+    assert_true(harness_allows(fresh, "create_container", CREATE));
+    assert_true(harness_allows(fresh, "shutdown_container", "{'container_id': 'c'}"));
+
+    assert_false(harness_allows(fresh, "create_container", CREATE));
+    assert_false(harness_allows(fresh, "exec_in_container",
+                                "{'container_id': 'c', 'args': ['a'], 'working_dir': '/'}"));
+    assert_true(harness_allows(fresh, "shutdown_container", "{'container_id': 'c'}"));
+    assert_false(harness_allows(fresh, "shutdown_container", "{'container_id': 'd'}"));
+
+    /* Mounted again it is a started container with candidates, whether its mount is open or committed. */
+    struct decided decided = harness_decide(fresh, "mount_cims", MOUNT);
+    assert_true(decided.verdict.allowed);
+    assert_false(harness_allows(fresh, "create_container", CREATE));
+    policy_record_undo(decided.verdict.record);
+    harness_done(&decided);
+    assert_false(harness_allows(fresh, "create_container", CREATE));
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT));
+    assert_false(harness_allows(fresh, "create_container", CREATE));
+    decided = harness_decide(fresh, "exec_in_container",
+                             "{'container_id': 'c', 'args': ['a'], 'working_dir': '/'}");
+    assert_true(decided.verdict.allowed);
+    assert_true(decided.verdict.allow_stdio); /* the answer of its creation is remembered too */
+    policy_record_undo(decided.verdict.record);
+    harness_done(&decided);
+    policy_state_free(fresh);
+}
+
+static void
+the_number_of_containers_ever_started_is_bounded(void **state)
+{
+    static const char *const layers[] = {"l"}, *const args[] = {"run"};
+    struct policy_state *fresh = harness_state(policy_text, POLICY_STRICT);
+    char id[32];
+    struct policy_request mount = {.point = POLICY_MOUNT_CIMS}, create = {.point = POLICY_CREATE_CONTAINER},
+                          shutdown = {.point = POLICY_SHUTDOWN_CONTAINER, .container_id = id};
+
+    (void)state;
+    mount.cims = (struct policy_cims_input){
+        .container_id = id, .layer_hashes = {layers, 1, false}, .mounted_cim = {layers, 1, false}};
+    create.process = (struct policy_process_input){
+        .container_id = id, .args = {args, 1, false}, .working_dir = "/", .user = ""};
+    for (int i = 0; i < LIMIT_CONTAINER_IDS_EVER; i++) {
+        snprintf(id, sizeof(id), "c%d", i);
+        assert_int_equal(decide_and_commit(fresh, &mount), STATUS_OK);
+        assert_int_equal(decide_and_commit(fresh, &create), STATUS_OK);
+        assert_int_equal(decide_and_commit(fresh, &shutdown), STATUS_OK);
+    }
+    strcpy(id, "one more");
+
+    assert_int_equal(decide_and_commit(fresh, &mount), STATUS_RESOURCE_EXHAUSTED);
+
+    assert_int_equal(decide_and_commit(fresh, &create), STATUS_PERMISSION_DENIED);
+    strcpy(id, "c7");
+    assert_int_equal(decide_and_commit(fresh, &create), STATUS_PERMISSION_DENIED);
+    assert_int_equal(decide_and_commit(fresh, &shutdown), STATUS_OK);
+    policy_state_free(fresh);
+}
+
 int
 main(void)
 {
@@ -361,6 +441,8 @@ main(void)
         cmocka_unit_test(an_undone_fragment_takes_its_containers_along),
         cmocka_unit_test(a_denial_records_nothing),
         cmocka_unit_test(a_full_arena_is_no_decision_and_changes_nothing),
+        cmocka_unit_test(an_ended_container_is_never_created_again),
+        cmocka_unit_test(the_number_of_containers_ever_started_is_bounded),
         cmocka_unit_test(the_number_of_scratch_targets_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
