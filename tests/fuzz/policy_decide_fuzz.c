@@ -1,17 +1,19 @@
 /*
  * A policy and steps under it: the policy's text, one byte 0xFF (which no text holds), then a step a line in
- * the vectors' format. A step whose line has an even length is committed, others are undone. Promises checked,
- * beside those of the sanitizers:
+ * the vectors' format. A step whose line has an even length is committed, others are undone. Promises
+ * checked, beside those of the sanitizers:
  *
  *   - the answer's parts fit each other, and what is kept of the environment was asked for
  *   - a decision that is undone leaves nothing behind: the same question has the same answer again
  *   - from a fresh state strict allows nothing that the reference denies (exec and signal have a second
  *     spelling in strict and are left out)
+ *   - what is allowed is explained by a candidate that fits, and is not said to be denied for any environment
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/limits.h"
+#include "server/policy/explain.h"
 #include "server/policy/steps.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -55,6 +57,33 @@ check_verdict(const struct policy_request *request, const struct policy_verdict 
             REQUIRE(holds(&request->process.env, verdict->env.items[i]));
 }
 
+/* What the explanation says of a request that is decided next. */
+struct expected {
+    bool may_be_allowed, has_candidates, has_fitting;
+};
+
+static struct expected
+expect(struct policy_state *state, const struct policy_request *request, struct arena *arena)
+{
+    struct expected expected = {.may_be_allowed = true};
+    struct explanation explanation;
+    struct policy_verdict verdict;
+    struct error err;
+    bool ambiguous;
+
+    if (policy_explain(state, request, arena, &explanation, &err) == STATUS_OK)
+        for (size_t i = 0; i < explanation.count; i++) {
+            const struct explained *candidate = &explanation.candidates[i];
+            expected.has_candidates = true;
+            expected.has_fitting =
+                expected.has_fitting || (candidate->stands && candidate->faults.count == 0);
+        }
+    enum status status = policy_decide_any_env(state, request, arena, &verdict, &ambiguous, &err);
+    expected.may_be_allowed = status != STATUS_PERMISSION_DENIED;
+    policy_record_undo(verdict.record);
+    return expected;
+}
+
 /* Decides, and takes the decision back unless `keep`; the decision as text, which the caller frees. */
 static char *
 decide(struct policy_state *state, json_t *step, enum policy_os os, bool keep, bool *allowed)
@@ -68,8 +97,11 @@ decide(struct policy_state *state, json_t *step, enum policy_os os, bool keep, b
     *allowed = false;
     arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
     if (step_parse(step, os, &arena, &request, &err) == STATUS_OK) {
+        struct expected expected = expect(state, &request, &arena);
         enum status status = policy_decide(state, &request, &arena, &verdict, &err);
         check_verdict(&request, &verdict, status, &err);
+        REQUIRE(!verdict.allowed || expected.may_be_allowed);
+        REQUIRE(!verdict.allowed || !expected.has_candidates || expected.has_fitting);
         json_t *decision = step_decision(&request, &verdict, os);
         REQUIRE(decision);
         text = json_dumps(decision, JSON_COMPACT);

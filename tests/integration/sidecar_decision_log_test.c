@@ -203,6 +203,30 @@ a_log_that_cannot_be_opened_keeps_the_sidecar_from_starting(void **state)
     fixture_done(&f);
 }
 
+static void
+bad_options_are_refused_by_name(void **state)
+{
+    static const struct {
+        const char *options, *says;
+    } cases[] = {
+        {"--decision-log-bytes 65535", "--decision-log-bytes: '65535' is not a number from 65536"},
+        {"--decision-log-bytes x", "--decision-log-bytes: 'x' is not a number"},
+        {"--decision-log", "option '--decision-log' requires an argument"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char command[512], output[2048];
+        snprintf(command, sizeof command, "%s --insecure-any-policy %s 2>&1", GCS_SIDECAR_PROGRAM,
+                 cases[i].options);
+        FILE *pipe = popen(command, "r");
+        assert_non_null(pipe);
+        output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
+        int status = pclose(pipe);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 64 || !strstr(output, cases[i].says))
+            fail_msg("%s: status %d\n%s", cases[i].options, status, output);
+    }
+}
+
 int
 main(void)
 {
@@ -211,6 +235,7 @@ main(void)
         cmocka_unit_test(its_own_policy_changes_nothing_and_a_stricter_one_what_it_denies),
         cmocka_unit_test(without_environment_values_its_own_policy_changes_nothing_either),
         cmocka_unit_test(a_log_that_cannot_be_opened_keeps_the_sidecar_from_starting),
+        cmocka_unit_test(bad_options_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,20 @@ state_denies(enum policy_point point, const struct explanation *explanation)
     return false;
 }
 
+/* Whether the step may be allowed with other values in its environment; decides and undoes. */
+static bool
+may_be_allowed(struct policy_state *state, const struct policy_request *request, struct arena *arena)
+{
+    struct policy_verdict verdict;
+    struct error err;
+    bool ambiguous;
+    enum status status = policy_decide_any_env(state, request, arena, &verdict, &ambiguous, &err);
+    assert_true(status == STATUS_OK || status == STATUS_PERMISSION_DENIED);
+    assert_int_equal(status == STATUS_OK, verdict.allowed);
+    policy_record_undo(verdict.record);
+    return verdict.allowed;
+}
+
 /* Explains, decides and commits one step; whoever fits is who is left afterwards. */
 static void
 check_step(struct policy_state *state, json_t *step, enum policy_os os, const char *name, size_t line,
@@ -75,9 +89,12 @@ check_step(struct policy_state *state, json_t *step, enum policy_os os, const ch
     arena_init(&arena, LIMIT_STEP_ARENA_BYTES);
     assert_int_equal(STATUS_OK, step_parse(step, os, &arena, &request, &err));
     assert_int_equal(STATUS_OK, policy_explain(state, &request, &arena, &explanation, &err));
+    bool may_be = may_be_allowed(state, &request, &arena);
     enum status status = policy_decide(state, &request, &arena, &verdict, &err);
     assert_true(status == STATUS_OK || status == STATUS_PERMISSION_DENIED);
     policy_record_commit(verdict.record);
+    if (verdict.allowed && !may_be)
+        fail_msg("%s:%zu: allowed, and said to be denied whatever the environment", name, line);
     for (size_t i = 0; i < explanation.count; i++)
         fitting += fits(&explanation.candidates[i]);
     if (chooses(request.point) && explanation.count > 0) {
