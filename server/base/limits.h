@@ -26,8 +26,10 @@
 #define LIMIT_SESSION_LEASE_MS     90000
 #define LIMIT_SESSION_ANSWERS      1024 /* running requests and answers not yet acknowledged */
 #define LIMIT_SESSION_ANSWER_BYTES (16 * 1024 * 1024)
-#define LIMIT_SESSION_WINDOW_IDS   65536 /* how far request ids may run ahead of the acknowledged one */
-#define LIMIT_ACKNOWLEDGED_IDS     256   /* ids acknowledged one by one in a request */
+#define LIMIT_KEPT_ANSWER_BYTES                                                                              \
+    (256 * 1024 * 1024)                /* of all sessions: many together must not fill the guest */
+#define LIMIT_SESSION_WINDOW_IDS 65536 /* how far request ids may run ahead of the acknowledged one */
+#define LIMIT_ACKNOWLEDGED_IDS   256   /* ids acknowledged one by one in a request */
 
 /* Credit of one connection: what nanomsg's raw REP holds for a slow reader without dropping (measured: 344 x
  * 16 B, 56 x 4 KiB, 6 x 64 KiB), with a margin. One answer larger than the byte credit travels alone. */

@@ -52,7 +52,8 @@ struct sessions {
         struct session *table GUARDED;
         struct credit credit GUARDED;
         size_t count GUARDED;
-    } state; /* lock guards its neighbours and everything reachable from them */
+        size_t kept_bytes GUARDED; /* of all sessions */
+    } state;                       /* lock guards its neighbours and everything reachable from them */
 };
 
 static void
@@ -76,6 +77,7 @@ entry_acknowledge(struct sessions *sessions, struct session_entry *entry, struct
         return;
     credit_give_back(&sessions->state.credit, &entry->answer, list);
     session->kept_bytes -= entry->answer.size;
+    sessions->state.kept_bytes -= entry->answer.size;
     session->open_count--;
     free(entry->answer.bytes);
     entry->answer.bytes = NULL;
@@ -298,6 +300,10 @@ session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uin
                            "session_id: no such session; it ended, or the server restarted");
     else if (entry && entry_is_open(entry))
         repeat(sessions, entry, route, &list);
+    else if (sessions->state.kept_bytes >= LIMIT_KEPT_ANSWER_BYTES)
+        status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
+                           "%zu bytes of answers, of all sessions, wait for acknowledgement",
+                           sessions->state.kept_bytes);
     else
         status = admit(session, request_id, entry != NULL, route, ret, err);
     mutex_unlock(&sessions->state.lock);
@@ -421,6 +427,7 @@ session_answer(struct session_entry *entry, void *bytes, size_t size)
         entry->answer.bytes = bytes;
         entry->answer.size = size;
         entry->session->kept_bytes += size;
+        sessions->state.kept_bytes += size;
         credit_send(&sessions->state.credit, &entry->answer, &list);
     }
     mutex_unlock(&sessions->state.lock);

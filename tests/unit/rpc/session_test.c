@@ -391,6 +391,33 @@ too_many_bytes_of_kept_answers_refuse_new_requests(void **state)
 }
 
 static void
+answers_kept_in_all_sessions_together_refuse_new_requests(void **state)
+{
+    struct fixture *f = *state;
+    const size_t size = 512 * 1024, fit = LIMIT_SESSION_ANSWER_BYTES / size;
+    const size_t sessions = LIMIT_KEPT_ANSWER_BYTES / LIMIT_SESSION_ANSWER_BYTES;
+    uint8_t first[SESSION_ID_BYTES], last[SESSION_ID_BYTES];
+    struct error err;
+    memcpy(first, f->id, sizeof first);
+    for (size_t i = 0; i < sessions; i++) {
+        if (i > 0)
+            assert_int_equal(session_open(f->sessions, LIMIT_ANSWER_BYTES, f->id, &err), STATUS_OK);
+        serve(f, 1, fit, 1, size);
+    }
+    assert_int_equal(session_open(f->sessions, LIMIT_ANSWER_BYTES, last, &err), STATUS_OK);
+    memcpy(f->id, last, sizeof last);
+
+    assert_refused(f, 1, STATUS_RESOURCE_EXHAUSTED);
+    memcpy(f->id, first, sizeof first);
+    acknowledge(f, fit);
+    memcpy(f->id, last, sizeof last);
+
+    struct session_entry *entry = admit(f, 1, 1);
+    assert_non_null(entry);
+    answer(entry, 1, 16);
+}
+
+static void
 ids_may_run_ahead_of_the_acknowledged_one_by_the_window_only(void **state)
 {
     struct fixture *f = *state;
@@ -783,6 +810,7 @@ main(void)
         TEST(a_full_window_refuses_new_requests_until_answers_are_acknowledged),
         TEST(running_requests_fill_the_window_too),
         TEST(too_many_bytes_of_kept_answers_refuse_new_requests),
+        TEST(answers_kept_in_all_sessions_together_refuse_new_requests),
         TEST(ids_may_run_ahead_of_the_acknowledged_one_by_the_window_only),
         TEST(acknowledging_far_ahead_or_backwards_is_harmless),
         TEST(a_connection_gets_at_most_its_credit_of_answers_and_the_rest_in_order),
