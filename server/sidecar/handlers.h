@@ -38,4 +38,7 @@ void handle_read_stream(struct request *req);
 void handle_write_stream(struct request *req);
 void handle_resize_console(struct request *req);
 
+/* handle_refused.c */
+void handle_refused(struct request *req);
+
 #endif

@@ -15,9 +15,21 @@
 /* Field numbers of proto/gcs/v1: where the keys of ModifySettings stand. */
 #define SETTINGS_ARM        42
 #define SETTINGS_POLICY     2
+#define SETTINGS_FRAGMENT   3
 #define SETTINGS_BLOCK_CIMS 4
 #define SETTINGS_SCRATCH    5
 #define SETTINGS_COMBINED   6
+#define SETTINGS_DISK       7
+#define SETTINGS_NETWORK    10
+#define SETTINGS_HV_SOCKET  11
+
+/* A row of what is refused, with its reason, in handle_refused.c. */
+#define REFUSED(arm_, resource_, name_)                                                                      \
+    {                                                                                                        \
+        .arm = (arm_), .resource = (resource_), .name = (name_),                                             \
+        .policy_point = "none: refused as not implemented", .immediate = true,                               \
+        .request_bytes_max = LIMIT_REQUEST_BYTES, .handle = handle_refused                                   \
+    }
 
 static const struct rpc_method rows[] = {
     {.arm = 43,
@@ -180,6 +192,12 @@ static const struct rpc_method rows[] = {
      .timeout_default_ms = TIMEOUT_MS,
      .request_bytes_max = LIMIT_REQUEST_BYTES,
      .handle = handle_write_stream},
+    REFUSED(46, 0, "UpdateContainer"),
+    REFUSED(47, 0, "LifecycleNotification"),
+    REFUSED(SETTINGS_ARM, SETTINGS_FRAGMENT, "ModifySettings/SecurityPolicyFragment"),
+    REFUSED(SETTINGS_ARM, SETTINGS_DISK, "ModifySettings/MappedVirtualDisk"),
+    REFUSED(SETTINGS_ARM, SETTINGS_NETWORK, "ModifySettings/Network"),
+    REFUSED(SETTINGS_ARM, SETTINGS_HV_SOCKET, "ModifySettings/HvSocket"),
 };
 
 const struct rpc_method_table sidecar_methods = {.rows = rows, .count = sizeof rows / sizeof rows[0]};

@@ -504,6 +504,42 @@ what_a_restarted_inbox_does_not_know_can_be_removed(void **state)
     assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
 }
 
+/* -- what this guest does not do -- */
+
+static void
+what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    const struct {
+        const char *name, *reason;
+    } refused[] = {
+        {"UpdateContainer", "created with"},
+        {"LifecycleNotification", "nothing in the guest"},
+        {"ModifySettings/SecurityPolicyFragment", "signatures"},
+        {"ModifySettings/MappedVirtualDisk", "virtual disk"},
+        {"ModifySettings/Network", "adapters"},
+        {"ModifySettings/HvSocket", "hvsocket"},
+    };
+    size_t tried = 0;
+    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+    for (size_t i = 0; i < sidecar_methods.count; i++)
+        for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
+            struct gcs_error err = {0};
+            if (strcmp(sidecar_methods.rows[i].name, refused[k].name) != 0)
+                continue;
+
+            assert_int_equal(GCS_UNIMPLEMENTED, call_row(f, &sidecar_methods.rows[i], &err));
+
+            assert_int_equal(0x80004001, err.hresult);
+            assert_non_null(strstr(err.message, refused[k].name));
+            assert_non_null(strstr(err.message, refused[k].reason));
+            gcs_error_clear(&err);
+            tried++;
+        }
+    assert_int_equal(sizeof refused / sizeof refused[0], tried);
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_ANY, NULL));
+}
+
 int
 main(void)
 {
@@ -511,6 +547,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(before_a_policy_is_set_only_four_requests_are_answered),
         cmocka_unit_test(every_row_of_the_dispatch_table_has_a_policy_point_or_a_reason),
+        TEST(what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox),
         TEST(a_policy_is_set_once),
         TEST(a_policy_that_is_not_the_host_datas_is_refused_and_the_right_one_still_works),
         TEST(a_policy_that_does_not_parse_is_refused_by_line_and_column_and_another_may_follow),

@@ -140,7 +140,7 @@ unknown_body(struct wire_bytes *in)
 static void
 unknown_resource(struct wire_bytes *in)
 {
-    wrap_in(in, 3);
+    wrap_in(in, 63);
     wrap_in(in, 42);
 }
 
@@ -392,7 +392,7 @@ static const struct hostile {
     {"unknown_in_an_empty_message", unknown_in_an_empty_message, STATUS_INVALID_ARGUMENT,
      "start_container: unknown field 1"},
     {"unknown_body", unknown_body, STATUS_UNIMPLEMENTED, "Request: unknown field 63"},
-    {"unknown_resource", unknown_resource, STATUS_INVALID_ARGUMENT, "modify_settings: unknown field 3"},
+    {"unknown_resource", unknown_resource, STATUS_INVALID_ARGUMENT, "modify_settings: unknown field 63"},
     {"scalar_twice", scalar_twice, STATUS_INVALID_ARGUMENT, "request_id: given twice"},
     {"text_twice", text_twice, STATUS_INVALID_ARGUMENT, "container_id: given twice"},
     {"message_twice", message_twice, STATUS_INVALID_ARGUMENT, "create_container.spec: given twice"},
