@@ -1,86 +1,12 @@
 #include "server/policy/explain.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "server/policy/explain_parts.h"
 #include "server/policy/lex.h"
 
-/* ---- notes ---- */
-
-struct notes {
-    struct decision *decision;
-    struct texts texts;
-};
-
-static enum status note(struct notes *notes, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static enum status
-note(struct notes *notes, const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    const char *copy = arena_strndup(notes->decision->arena, text, strlen(text));
-    return copy ? texts_add(notes->decision, &notes->texts, copy) : decision_full(notes->decision);
-}
-
-static enum status
-note_flag(struct notes *notes, enum policy_flag flag)
-{
-    return note(notes, "the policy's %s is %s", policy_flag_name(flag),
-                notes->decision->policy->flags[flag] ? "true" : "not true");
-}
-
-static bool
-target_is_there(const struct decision *decision, enum space space, const char *target)
-{
-    const struct cell_value *value = state_find(decision->store, space, target);
-    return value && value->is_present;
-}
-
-static enum status
-note_scratch(struct notes *notes)
-{
-    const struct policy_target_input *input = &notes->decision->request->target;
-    bool mounts = notes->decision->request->point == POLICY_SCRATCH_MOUNT;
-    const char *target = explain_text(notes->decision, view_of(input->target));
-
-    TRY(note(notes, "%s is mounted at %s",
-             target_is_there(notes->decision, SPACE_SCRATCH, input->target) ? "a scratch" : "no scratch",
-             target));
-    if (!mounts)
-        return STATUS_OK;
-    TRY(note(notes, "the scratch is %s", input->encrypted ? "encrypted" : "not encrypted"));
-    return note_flag(notes, FLAG_UNENCRYPTED_SCRATCH);
-}
-
-static enum status
-note_providers(struct notes *notes)
-{
-    const struct value *allowed = notes->decision->policy->allowed_log_providers;
-    TRY(note(notes, "the request names %s, the policy's allowed_log_providers are %s",
-             explain_list(notes->decision, &notes->decision->request->providers),
-             explain_value(notes->decision, allowed)));
-    return note_flag(notes, FLAG_LOG_PROVIDER_DROPPING);
-}
-
-static enum status
-note_container(struct notes *notes, const char *id)
-{
-    const struct cell_value *container = state_container(notes->decision->store, id);
-    const char *shown = explain_text(notes->decision, view_of(id));
-
-    TRY(note(notes, "layers are %s for container %s", container->is_present ? "mounted" : "not mounted",
-             shown));
-    return note(notes, "container %s was %s", shown, container->is_started ? "created" : "not created");
-}
-
-/* The container that the point is about; NULL: none. */
-static const char *
-container_id(const struct policy_request *request)
+const char *
+explain_container_id(const struct policy_request *request)
 {
     switch (request->point) {
     case POLICY_CREATE_CONTAINER:
@@ -97,174 +23,6 @@ container_id(const struct policy_request *request)
     default:
         return NULL;
     }
-}
-
-static enum status
-note_framework(struct notes *notes)
-{
-    const struct framework *framework = &notes->decision->policy->framework;
-    const char *value = explain_value(notes->decision, framework->value);
-
-    switch (framework->age) {
-    case FRAMEWORK_CURRENT:
-        return STATUS_OK;
-    case FRAMEWORK_OLDER:
-        return note(notes,
-                    "framework_version is %s, before " POLICY_FRAMEWORK_VERSION
-                    ": objects are rebuilt from the members known then",
-                    value);
-    default:
-        return note(notes,
-                    "framework_version is %s, not " POLICY_FRAMEWORK_VERSION
-                    ": the policy's containers and processes do not count",
-                    value);
-    }
-}
-
-static enum status
-note_all(struct notes *notes)
-{
-    const struct policy_request *request = notes->decision->request;
-    const struct point *point = &notes->decision->policy->points[request->point];
-    const char *id = container_id(request);
-
-    if (point->answer == ANSWER_ERROR)
-        return note(notes, "the policy cannot answer this point: %s", point->error);
-    if (point->answer == ANSWER_CONSTANT)
-        return note(notes, "the policy answers this point by a constant: %s",
-                    point->constant ? explain_value(notes->decision, point->constant) : "the default");
-    if (id)
-        TRY(note_container(notes, id));
-    if (id || request->point == POLICY_EXEC_EXTERNAL)
-        TRY(note_framework(notes));
-    switch (request->point) {
-    case POLICY_GET_PROPERTIES:
-        return note_flag(notes, FLAG_PROPERTIES_ACCESS);
-    case POLICY_DUMP_STACKS:
-        return note_flag(notes, FLAG_DUMP_STACKS);
-    case POLICY_RUNTIME_LOGGING:
-        return note_flag(notes, FLAG_RUNTIME_LOGGING);
-    case POLICY_HOST_NETWORK:
-        return note_flag(notes, FLAG_HOST_NETWORK);
-    case POLICY_CREATE_CONTAINER:
-    case POLICY_EXEC_IN_CONTAINER:
-    case POLICY_EXEC_EXTERNAL:
-        return note_flag(notes, FLAG_ENVIRONMENT_VARIABLE_DROPPING);
-    case POLICY_SCRATCH_MOUNT:
-    case POLICY_SCRATCH_UNMOUNT:
-        return note_scratch(notes);
-    case POLICY_LOG_PROVIDER:
-        return note_providers(notes);
-    default:
-        return STATUS_OK;
-    }
-}
-
-/* ---- candidates of the points that have no process ---- */
-
-static enum status
-explain_layers(struct decision *decision, struct suspect *suspect)
-{
-    const struct policy_strings *asked = &decision->request->cims.layer_hashes;
-    const struct value *layers = suspect->candidate->layers;
-    bool same = true, reversed = true;
-    size_t differs = 0;
-
-    if (!value_is(layers, VALUE_ARRAY))
-        return explain_fault(decision, suspect, true, "layers: the policy has %s",
-                             explain_value(decision, layers));
-    if (layers->count != asked->count)
-        return explain_fault(decision, suspect, true, "layers: the policy has %u, the request %zu",
-                             (unsigned)layers->count, asked->count);
-    for (size_t i = 0; i < asked->count; i++) {
-        bool equal = value_is_text(&layers->items[i], view_of(asked->items[asked->count - 1 - i]));
-        if (same && !equal)
-            differs = i;
-        same = same && equal;
-        reversed = reversed && value_is_text(&layers->items[i], view_of(asked->items[i]));
-    }
-    if (same)
-        return STATUS_OK;
-    if (reversed)
-        return explain_fault(decision, suspect, true,
-                             "layers: the same in the wrong order: a policy lists the base first, a request "
-                             "the topmost");
-    return explain_fault(decision, suspect, true,
-                         "layers: number %zu from the base is %s in the policy, %s in the request",
-                         differs + 1, explain_value(decision, &layers->items[differs]),
-                         explain_text(decision, view_of(asked->items[asked->count - 1 - differs])));
-}
-
-static enum status
-explain_cims(struct decision *decision, struct suspect *suspect)
-{
-    const struct policy_strings *asked = &decision->request->cims.mounted_cim;
-    const struct value *cims = suspect->candidate->mounted_cim;
-    bool same = value_is(cims, VALUE_ARRAY) && cims->count == asked->count;
-
-    TRY(explain_layers(decision, suspect));
-    for (size_t i = 0; same && i < asked->count; i++)
-        same = value_is_text(&cims->items[i], view_of(asked->items[i]));
-    if (same)
-        return STATUS_OK;
-    return explain_fault(decision, suspect, true, "mounted_cim: the policy has %s, the request %s",
-                         explain_value(decision, cims), explain_list(decision, asked));
-}
-
-static bool
-signals_hold(const struct decision *decision, const struct value *signals)
-{
-    const struct policy_signal_input *input = &decision->request->signal;
-    char digits[24];
-
-    snprintf(digits, sizeof(digits), "%lld", (long long)input->signal_number);
-    struct value number = value_number(digits);
-    for (size_t i = 0; i < value_length(signals); i++)
-        if (decision->policy->os == POLICY_LINUX
-                ? value_equal(value_at(signals, i), &number)
-                : value_is_text(value_at(signals, i), view_of(input->signal)))
-            return true;
-    return false;
-}
-
-static enum status
-explain_signal(struct decision *decision, struct suspect *suspect)
-{
-    const struct policy_signal_input *input = &decision->request->signal;
-    const struct value *processes = suspect->candidate->exec_processes, *signals = NULL;
-    bool has_command = false;
-
-    if (input->is_init) {
-        signals = suspect->candidate->signals;
-        if (signals_hold(decision, signals))
-            return STATUS_OK;
-        return explain_fault(decision, suspect, true, "signals: it is not among %s",
-                             explain_value(decision, signals));
-    }
-    for (size_t i = 0; i < value_length(processes); i++) {
-        const struct value *process = value_at(processes, i);
-        if (!command_equal(decision, value_member(process, "command")))
-            continue;
-        has_command = true;
-        signals = value_member(process, "signals");
-        if (signals_hold(decision, signals))
-            return STATUS_OK;
-    }
-    if (has_command)
-        return explain_fault(decision, suspect, true,
-                             "exec_processes: the signals of the process with this command are %s",
-                             explain_value(decision, signals));
-    return explain_fault(decision, suspect, true, "exec_processes: none of %s has the command %s",
-                         explain_value(decision, processes), explain_list(decision, &input->args));
-}
-
-static enum status
-explain_registry(struct decision *decision, struct suspect *suspect)
-{
-    const struct value *changes = value_member(suspect->candidate->object, "registry_changes");
-    if (value_member(changes, "add_values"))
-        return STATUS_OK;
-    return explain_fault(decision, suspect, true, "registry_changes: the policy has no add_values");
 }
 
 /* ---- all candidates ---- */
@@ -293,29 +51,13 @@ name_of(struct decision *decision, const struct candidate *candidate, bool is_co
                            place[0] && label[0] ? ", " : "", label, place[0] || label[0] ? ")" : "");
 }
 
-static enum status
-explain_each(struct decision *decision, struct suspect *suspects, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!suspects[i].stands)
-            continue;
-        if (decision->request->point == POLICY_MOUNT_CIMS)
-            TRY(explain_cims(decision, &suspects[i]));
-        else if (decision->request->point == POLICY_SIGNAL_CONTAINER_PROCESS)
-            TRY(explain_signal(decision, &suspects[i]));
-        else if (decision->request->point == POLICY_REGISTRY_CHANGES)
-            TRY(explain_registry(decision, &suspects[i]));
-    }
-    return STATUS_OK;
-}
-
 /* What decide() would choose from: the catalog's containers or processes, and which of them stand. */
 static enum status
 gather(struct decision *decision, struct suspect **ret, size_t *ret_count, bool *must_stand)
 {
     enum policy_point point = decision->request->point;
     bool processes = point == POLICY_EXEC_EXTERNAL;
-    const char *id = container_id(decision->request);
+    const char *id = explain_container_id(decision->request);
     const struct cell_value *cell = id ? state_container(decision->store, id) : NULL;
     const struct matches *matches = cell && cell->is_present ? cell->matches : NULL;
     /* What is mounted may come from a catalog before the last fragment. */
@@ -379,19 +121,19 @@ investigate(struct decision *decision, struct suspect **suspects, size_t *count,
         TRY(take_args(decision, &decision->request->signal.args));
     TRY(gather(decision, suspects, count, must_stand));
     return is_process(point) ? explain_processes(decision, *suspects, *count)
-                             : explain_each(decision, *suspects, *count);
+                             : explain_containers(decision, *suspects, *count);
 }
 
 static enum status
 explain(struct decision *decision, struct explanation *ret)
 {
-    struct notes notes = {.decision = decision};
+    struct texts notes = {0};
     struct suspect *suspects;
     size_t count;
     bool must_stand;
 
     TRY(investigate(decision, &suspects, &count, &must_stand));
-    TRY(note_all(&notes));
+    TRY(explain_notes(decision, &notes));
     struct explained *candidates = ARENA_NEW(decision->arena, struct explained, count + 1);
     if (!candidates)
         return decision_full(decision);
@@ -409,7 +151,7 @@ explain(struct decision *decision, struct explanation *ret)
     *ret = (struct explanation){.candidates = candidates,
                                 .count = count,
                                 .must_stand = must_stand,
-                                .notes = {.items = notes.texts.items, .count = notes.texts.count}};
+                                .notes = {.items = notes.items, .count = notes.count}};
     return STATUS_OK;
 }
 

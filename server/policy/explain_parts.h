@@ -32,6 +32,16 @@ MUST_CHECK enum status explain_fault(struct decision *decision, struct suspect *
 MUST_CHECK enum status explain_same_text(struct decision *decision, struct suspect *suspect, const char *name,
                                          const struct value *value, const char *text);
 
+/* The container that the point is about; NULL: none (explain.c). */
+const char *explain_container_id(const struct policy_request *request);
+
+/* What the decision hangs on besides the candidates (explain_notes.c). */
+MUST_CHECK enum status explain_notes(struct decision *decision, struct texts *ret);
+
+/* The faults in all suspects of the points that are about a container and no process (explain_container.c).
+ */
+MUST_CHECK enum status explain_containers(struct decision *decision, struct suspect *suspects, size_t count);
+
 /* The faults of creates and execs in all suspects (explain_process.c). */
 MUST_CHECK enum status explain_processes(struct decision *decision, struct suspect *suspects, size_t count);
 

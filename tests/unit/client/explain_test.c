@@ -238,136 +238,135 @@ explain(const char *const *steps, size_t count, const char *more, int *status)
     "note: layers are " mounted " for container \"c1\"\nnote: container \"c1\" was " created "\n"
 #define DROPPING "note: the policy's allow_environment_variable_dropping is true\n"
 
+static const struct {
+    const char *row; /* of spec/policy.md section 8 */
+    const char *steps[5];
+    int status;
+    const char *output;
+} rows[] = {
+    {"2",
+     {EXTERNAL("'cmd /c mkdir C:\\\\x & dir'", "C:\\\\")},
+     1,
+     "step 1: exec_external is denied (strict)\n  error: invalid command\n" DROPPING
+     "external process 1 (line 66): does not fit\n"
+     "  command: the policy has [\"cmd\"], the request [\"cmd /c mkdir C:\\\\x & dir\"]\n"},
+    {"3",
+     {EXTERNAL("'cmd'", "C:\\\\")},
+     0,
+     "step 1: exec_external is allowed (strict)\n" DROPPING "external process 1 (line 66): fits\n"},
+    {"4",
+     {EXTERNAL("'cmd'", "c:\\\\")},
+     1,
+     "step 1: exec_external is denied (strict)\n  error: invalid working directory\n" DROPPING
+     "external process 1 (line 66): does not fit\n"
+     "  working_dir: the policy has \"C:\\\\\", the request \"c:\\\\\"\n"},
+    {"5",
+     {"{'point':'get_properties','input':{}}"},
+     0,
+     "step 1: get_properties is allowed (strict)\nnote: the policy's allow_properties_access is true\n"},
+    {"6",
+     {CREATE("")},
+     1,
+     "step 1: create_container is denied (strict)\n  error: invalid command\n"
+     "  error: invalid env list: PATH,COMPUTERNAME\n  error: invalid user\n"
+     "  error: invalid working directory\n" NOTES("not mounted", "not created") DROPPING CONTAINER
+     "no candidate: its layers are not what is mounted for this container\n"},
+    {"7",
+     {"{'point':'mount_cims','input':{'container_id':'c1','layer_hashes':[" BASE "," TOP
+      "],'mounted_cim':[" CIM "]}}"},
+     1,
+     "step 1: mount_cims is denied (strict)\n" NOTES("not mounted", "not created") CONTAINER
+     "does not fit\n"
+     "  layers: the same in the wrong order: a policy lists the base first, a request the topmost\n"},
+    {"8",
+     {MOUNT},
+     0,
+     "step 1: mount_cims is allowed (strict)\n" NOTES("not mounted", "not created") CONTAINER "fits\n"},
+    {"9",
+     {MOUNT, MOUNT},
+     1,
+     "step 2: mount_cims is denied (strict)\n" NOTES("mounted", "not created") CONTAINER "fits\n"},
+    {"10",
+     {"{'point':'scratch_mount','input':{'target':'T','encrypted':false}}"},
+     1,
+     "step 1: scratch_mount is denied (strict)\n  error: unencrypted scratch not allowed\n"
+     "note: no scratch is mounted at \"T\"\nnote: the scratch is not encrypted\n"
+     "note: the policy's allow_unencrypted_scratch is not true\n"},
+    {"11",
+     {MOUNT, "{'point':'registry_changes','input':{'container_id':'c1','add_values':[{'name':'x'}]}}"},
+     1,
+     "step 2: registry_changes is denied (strict)\n" NOTES("mounted", "not created") CONTAINER
+     "does not fit\n  registry_changes: the policy has no add_values\n"},
+    {"12",
+     {MOUNT, CREATE("")},
+     0,
+     "step 2: create_container is allowed (strict)\n" NOTES("mounted", "not created") DROPPING CONTAINER
+     "fits\n"},
+    {"12, a mount",
+     {MOUNT, CREATE(",'mounts':[{'destination':'/volumemountscratch','type':'bind','options':['rw','rbind',"
+                    "'rshared'],'source':'sandbox:///tmp/b'}]")},
+     1,
+     "step 2: create_container is denied (strict)\n  error: invalid mount list\n" NOTES("mounted",
+                                                                                        "not created")
+         DROPPING CONTAINER "does not fit\n  mount 1 at \"/volumemountscratch\": source: the policy has "
+                            "\"sandbox:///tmp/atlas/emptydir/.+\", the request \"sandbox:///tmp/b\"\n"},
+    {"12, the user",
+     {MOUNT, CREATE(",'user':'ContainerUser'")},
+     1,
+     "step 2: create_container is denied (strict)\n  error: invalid user\n" NOTES("mounted", "not created")
+         DROPPING CONTAINER "does not fit\n  user: the policy has \"\", the request \"ContainerUser\"\n"},
+    {"14",
+     {MOUNT, CREATE(""), EXEC("'cmd'", "C:\\\\")},
+     0,
+     "step 3: exec_in_container is allowed (strict)\n" NOTES("mounted", "created") DROPPING CONTAINER
+     "fits\n"},
+    {"16",
+     {MOUNT, CREATE(""), EXEC("'CMD'", "C:\\\\Windows")},
+     1,
+     "step 3: exec_in_container is denied (strict)\n  error: invalid command\n  error: invalid user\n"
+     "  error: invalid working directory\n" NOTES("mounted", "created") DROPPING CONTAINER
+     "does not fit\n"
+     "  exec_processes: none of [{\"command\":[\"cmd\"],\"signals\":[]}] has the command [\"CMD\"]\n"
+     "  working_dir: the policy has \"C:\\\\\", the request \"C:\\\\Windows\"\n"},
+    {"17",
+     {MOUNT, CREATE(""), EXEC("'cmd'", "C:\\\\"), SIGNAL},
+     1,
+     "step 4: signal_container_process is denied (strict)\n"
+     "  error: target isn't allowed to receive the signal\n" NOTES("mounted", "created") CONTAINER
+     "does not fit\n  exec_processes: the signals of the process with this command are []\n"},
+    {"19",
+     {"{'point':'log_provider','input':{'providers':['microsoft.windows.hyperv.compute']}}"},
+     1,
+     "step 1: log_provider is denied (strict)\n  error: log provider not allowed by policy\n"
+     "note: the request names [\"microsoft.windows.hyperv.compute\"], the policy's "
+     "allowed_log_providers are none\nnote: the policy's allow_log_provider_dropping is not true\n"},
+    {"21",
+     {"{'point':'host_network','input':{}}"},
+     1,
+     "step 1: host_network is denied (strict)\n"
+     "  policy error: rule for host_network is missing from policy\n"
+     "note: the policy cannot answer this point: rule for host_network is missing from policy\n"},
+    {"24",
+     {MOUNT, CREATE(""), SHUTDOWN, MOUNT, CREATE("")},
+     1,
+     "step 5: create_container is denied (strict)\n  error: container already started\n" NOTES(
+         "mounted", "created") DROPPING CONTAINER "fits\n"},
+};
+
 static void
 the_seed_policys_rows_are_explained_in_these_words(void **state)
 {
-    static const struct {
-        const char *row; /* of spec/policy.md section 8 */
-        const char *steps[5];
-        int status;
-        const char *output;
-    } cases[] = {
-        {"2",
-         {EXTERNAL("'cmd /c mkdir C:\\\\x & dir'", "C:\\\\")},
-         1,
-         "step 1: exec_external is denied (strict)\n  error: invalid command\n" DROPPING
-         "external process 1 (line 66): does not fit\n"
-         "  command: the policy has [\"cmd\"], the request [\"cmd /c mkdir C:\\\\x & dir\"]\n"},
-        {"3",
-         {EXTERNAL("'cmd'", "C:\\\\")},
-         0,
-         "step 1: exec_external is allowed (strict)\n" DROPPING "external process 1 (line 66): fits\n"},
-        {"4",
-         {EXTERNAL("'cmd'", "c:\\\\")},
-         1,
-         "step 1: exec_external is denied (strict)\n  error: invalid working directory\n" DROPPING
-         "external process 1 (line 66): does not fit\n"
-         "  working_dir: the policy has \"C:\\\\\", the request \"c:\\\\\"\n"},
-        {"5",
-         {"{'point':'get_properties','input':{}}"},
-         0,
-         "step 1: get_properties is allowed (strict)\nnote: the policy's allow_properties_access is true\n"},
-        {"6",
-         {CREATE("")},
-         1,
-         "step 1: create_container is denied (strict)\n  error: invalid command\n"
-         "  error: invalid env list: PATH,COMPUTERNAME\n  error: invalid user\n"
-         "  error: invalid working directory\n" NOTES("not mounted", "not created") DROPPING CONTAINER
-         "no candidate: its layers are not what is mounted for this container\n"},
-        {"7",
-         {"{'point':'mount_cims','input':{'container_id':'c1','layer_hashes':[" BASE "," TOP
-          "],'mounted_cim':[" CIM "]}}"},
-         1,
-         "step 1: mount_cims is denied (strict)\n" NOTES("not mounted", "not created") CONTAINER
-         "does not fit\n"
-         "  layers: the same in the wrong order: a policy lists the base first, a request the topmost\n"},
-        {"8",
-         {MOUNT},
-         0,
-         "step 1: mount_cims is allowed (strict)\n" NOTES("not mounted", "not created") CONTAINER "fits\n"},
-        {"9",
-         {MOUNT, MOUNT},
-         1,
-         "step 2: mount_cims is denied (strict)\n" NOTES("mounted", "not created") CONTAINER "fits\n"},
-        {"10",
-         {"{'point':'scratch_mount','input':{'target':'T','encrypted':false}}"},
-         1,
-         "step 1: scratch_mount is denied (strict)\n  error: unencrypted scratch not allowed\n"
-         "note: no scratch is mounted at \"T\"\nnote: the scratch is not encrypted\n"
-         "note: the policy's allow_unencrypted_scratch is not true\n"},
-        {"11",
-         {MOUNT, "{'point':'registry_changes','input':{'container_id':'c1','add_values':[{'name':'x'}]}}"},
-         1,
-         "step 2: registry_changes is denied (strict)\n" NOTES("mounted", "not created") CONTAINER
-         "does not fit\n  registry_changes: the policy has no add_values\n"},
-        {"12",
-         {MOUNT, CREATE("")},
-         0,
-         "step 2: create_container is allowed (strict)\n" NOTES("mounted", "not created") DROPPING CONTAINER
-         "fits\n"},
-        {"12, a mount",
-         {MOUNT,
-          CREATE(",'mounts':[{'destination':'/volumemountscratch','type':'bind','options':['rw','rbind',"
-                 "'rshared'],'source':'sandbox:///tmp/b'}]")},
-         1,
-         "step 2: create_container is denied (strict)\n  error: invalid mount list\n" NOTES("mounted",
-                                                                                            "not created")
-             DROPPING CONTAINER "does not fit\n  mount 1 at \"/volumemountscratch\": source: the policy has "
-                                "\"sandbox:///tmp/atlas/emptydir/.+\", the request \"sandbox:///tmp/b\"\n"},
-        {"12, the user",
-         {MOUNT, CREATE(",'user':'ContainerUser'")},
-         1,
-         "step 2: create_container is denied (strict)\n  error: invalid user\n" NOTES("mounted",
-                                                                                      "not created")
-             DROPPING CONTAINER "does not fit\n  user: the policy has \"\", the request \"ContainerUser\"\n"},
-        {"14",
-         {MOUNT, CREATE(""), EXEC("'cmd'", "C:\\\\")},
-         0,
-         "step 3: exec_in_container is allowed (strict)\n" NOTES("mounted", "created") DROPPING CONTAINER
-         "fits\n"},
-        {"16",
-         {MOUNT, CREATE(""), EXEC("'CMD'", "C:\\\\Windows")},
-         1,
-         "step 3: exec_in_container is denied (strict)\n  error: invalid command\n  error: invalid user\n"
-         "  error: invalid working directory\n" NOTES("mounted", "created") DROPPING CONTAINER
-         "does not fit\n"
-         "  exec_processes: none of [{\"command\":[\"cmd\"],\"signals\":[]}] has the command [\"CMD\"]\n"
-         "  working_dir: the policy has \"C:\\\\\", the request \"C:\\\\Windows\"\n"},
-        {"17",
-         {MOUNT, CREATE(""), EXEC("'cmd'", "C:\\\\"), SIGNAL},
-         1,
-         "step 4: signal_container_process is denied (strict)\n"
-         "  error: target isn't allowed to receive the signal\n" NOTES("mounted", "created") CONTAINER
-         "does not fit\n  exec_processes: the signals of the process with this command are []\n"},
-        {"19",
-         {"{'point':'log_provider','input':{'providers':['microsoft.windows.hyperv.compute']}}"},
-         1,
-         "step 1: log_provider is denied (strict)\n  error: log provider not allowed by policy\n"
-         "note: the request names [\"microsoft.windows.hyperv.compute\"], the policy's "
-         "allowed_log_providers are none\nnote: the policy's allow_log_provider_dropping is not true\n"},
-        {"21",
-         {"{'point':'host_network','input':{}}"},
-         1,
-         "step 1: host_network is denied (strict)\n"
-         "  policy error: rule for host_network is missing from policy\n"
-         "note: the policy cannot answer this point: rule for host_network is missing from policy\n"},
-        {"24",
-         {MOUNT, CREATE(""), SHUTDOWN, MOUNT, CREATE("")},
-         1,
-         "step 5: create_container is denied (strict)\n  error: container already started\n" NOTES(
-             "mounted", "created") DROPPING CONTAINER "fits\n"},
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         size_t count = 0;
         int status;
-        while (count < 5 && cases[i].steps[count])
+        while (count < 5 && rows[i].steps[count])
             count++;
 
-        char *output = explain(cases[i].steps, count, "", &status);
+        char *output = explain(rows[i].steps, count, "", &status);
 
-        if (status != cases[i].status || strcmp(output, cases[i].output) != 0)
-            fail_msg("row %s: status %d\n%s", cases[i].row, status, output);
+        if (status != rows[i].status || strcmp(output, rows[i].output) != 0)
+            fail_msg("row %s: status %d\n%s", rows[i].row, status, output);
         free(output);
     }
 }
