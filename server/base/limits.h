@@ -28,7 +28,7 @@
 #define LIMIT_SESSION_ANSWER_BYTES (16 * 1024 * 1024)
 #define LIMIT_KEPT_ANSWER_BYTES                                                                              \
     (256 * 1024 * 1024)                /* of all sessions: many together must not fill the guest */
-#define LIMIT_SESSION_WINDOW_IDS 65536 /* how far request ids may run ahead of the acknowledged one */
+#define LIMIT_SESSION_WINDOW_IDS 65536 /* how far below the highest id a new one may be: 8 KiB a session */
 #define LIMIT_ACKNOWLEDGED_IDS   256   /* ids acknowledged one by one in a request */
 
 /* Credit of one connection: what nanomsg's raw REP holds for a slow reader without dropping (measured: 344 x
@@ -78,7 +78,9 @@
 #define LIMIT_POLICY_DEPTH 64
 #define LIMIT_POLICY_PATTERN_OPS                                                                             \
     (4 * 1024 * 1024) /* instructions of all compiled patterns together: 64 MiB */
-#define LIMIT_POLICY_PATTERN_MEMORY (8 * 1024 * 1024) /* RE2's budget for one pattern and its cache */
+#define LIMIT_POLICY_PATTERN_CACHE                                                                           \
+    (256 * 1024) /* RE2's budget for one pattern and its cache, which fills with what the host sends */
+#define LIMIT_POLICY_PATTERN_MEMORY (8 * 1024 * 1024) /* the same for a pattern too large for that */
 #define LIMIT_POLICY_CANDIDATES     (256 * 1024) /* containers times platform rules, processes likewise */
 #define LIMIT_POLICY_CATALOG_BYTES  (512 * 1024 * 1024) /* what candidates and their indexes may take */
 #define LIMIT_STEP_ARENA_BYTES      (256 * 1024 * 1024) /* one step of a steps file: tools only */

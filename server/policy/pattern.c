@@ -151,7 +151,10 @@ compile(const char *before, struct view text, const char *after)
     if (text.length)
         memcpy(joined + strlen(before), text.text, text.length);
     memcpy(joined + strlen(before) + text.length, after, strlen(after));
-    struct regex *regex = regex_new(joined, length, LIMIT_POLICY_PATTERN_MEMORY);
+    /* A full cache starts over and costs time, never the answer; so few patterns get much room. */
+    struct regex *regex = regex_new(joined, length, LIMIT_POLICY_PATTERN_CACHE);
+    if (!regex)
+        regex = regex_new(joined, length, LIMIT_POLICY_PATTERN_MEMORY);
     free(joined);
     return regex;
 }
