@@ -372,6 +372,11 @@ keep_record(struct replay *replay, json_int_t number, struct judged *judged, str
     struct policy_record *record = TAKE_PTR(judged->verdict.record);
     struct open_record *open;
 
+    if (judged->was_allowed && subject && is_beginning(judged->request.point) &&
+        learn(replay, subject, err) != STATUS_OK) {
+        policy_record_undo(record);
+        return err->status;
+    }
     if (!judged->was_allowed || !judged->verdict.allowed) {
         policy_record_undo(record);
         return STATUS_OK;
@@ -384,10 +389,10 @@ keep_record(struct replay *replay, json_int_t number, struct judged *judged, str
     open->number = number;
     open->record = record;
     HASH_ADD(hh, replay->open, number, sizeof(open->number), open);
-    if (subject && (is_beginning(judged->request.point) || judged->is_ambiguous))
-        TRY(learn(replay, subject, err));
-    if (judged->is_ambiguous && find_known(replay, subject))
-        find_known(replay, subject)->is_ambiguous = true;
+    if (!subject || !judged->is_ambiguous)
+        return STATUS_OK;
+    TRY(learn(replay, subject, err));
+    find_known(replay, subject)->is_ambiguous = true;
     return STATUS_OK;
 }
 

@@ -351,6 +351,39 @@ without_environment_values_only_what_they_decide_is_undetermined(void **state)
 }
 
 static void
+values_that_chose_a_candidate_leave_open_what_only_some_candidates_allow(void **state)
+{
+#define CANDIDATE(value, exec)                                                                               \
+    "{'layers':['l'],'mounted_cim':['m'],'command':['c'],'working_dir':'','user':'','allow_stdio_access':"   \
+    "true,'env_rules':[{'pattern':'A=" value "','strategy':'string'}],'exec_processes':[{'command':['" exec  \
+    "'],'signals':[]},{'command':['both'],'signals':[]}]}"
+#define RUN(number, command, decision)                                                                       \
+    RECORD(number, "exec_in_container", "'container_id':'c1','args':['" command "'],'env':[]", decision)
+    static const char policy[] =
+        "package policy\napi_version := '0.12.0'\nframework_version := '0.5.0'\n"
+        "mount_cims := data.framework.mount_cims\ncreate_container := data.framework.create_container\n"
+        "exec_in_container := data.framework.exec_in_container\nreason := data.framework.reason\n"
+        "containers := [" CANDIDATE("1", "one") "," CANDIDATE("2", "two") "]\n";
+    struct fixture *f = *state;
+    write_log(f, f->policy, policy);
+    write_log(
+        f, f->log,
+        HEADER("1") RECORD(
+            "1", "mount_cims", "'container_id':'c1','layer_hashes':['l'],'mounted_cim':['m']",
+            PLAIN) "{'committed':1}\n" HIDDEN("2", "create_container",
+                                              "'container_id':'c1','args':['c'],'env':[" ENTRY "]",
+                                              ALLOWED(ENTRY)) "{'committed':2}\n" RUN("3", "one", ALLOWED(""))
+            RUN("4", "none", ALLOWED("")));
+
+    int status = replay(f, f->policy, "log");
+
+    expect(f, status, 1, "record 2, create_container: undetermined: environment values are not in the log");
+    expect(f, status, 1, "record 3, exec_in_container: undetermined: earlier environment values");
+    expect(f, status, 1, "record 4, exec_in_container: allowed before, now denied");
+    expect(f, status, 1, "4 decisions: 1 unchanged, 1 changed, 2 undetermined");
+}
+
+static void
 what_hangs_on_a_missing_part_is_undetermined(void **state)
 {
 #define IN_C1 RECORD("9", "exec_in_container", "'container_id':'c1'," EXEC(""), ALLOWED(""))
@@ -361,6 +394,13 @@ what_hangs_on_a_missing_part_is_undetermined(void **state)
 
     write_log(f, f->log, HEADER("1") "{'lost':2}\n" IN_C1);
     expect(f, replay(f, SEED, "log"), 0, "1 decisions: 0 unchanged, 0 changed, 1 undetermined");
+
+    /* Its beginning is there, and denied: then what follows is too. */
+    write_log(f, f->log,
+              HEADER("3")
+                  RECORD("1", "mount_cims", "'container_id':'c1','layer_hashes':['x'],'mounted_cim':['x']",
+                         PLAIN) "{'committed':1}\n" IN_C1);
+    expect(f, replay(f, SEED, "log"), 1, "2 decisions: 0 unchanged, 2 changed, 0 undetermined");
 
     /* Both files in order: nothing is missing. */
     write_log(f, f->older,
@@ -422,6 +462,8 @@ main(void)
         cmocka_unit_test_setup_teardown(what_became_of_a_decision_is_honoured, setup, teardown),
         cmocka_unit_test_setup_teardown(without_environment_values_only_what_they_decide_is_undetermined,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            values_that_chose_a_candidate_leave_open_what_only_some_candidates_allow, setup, teardown),
         cmocka_unit_test_setup_teardown(what_hangs_on_a_missing_part_is_undetermined, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_cut_by_a_crash_ends_its_run, setup, teardown),
         cmocka_unit_test_setup_teardown(unusable_input_exits_with_2, setup, teardown),
