@@ -29,39 +29,73 @@ warn(const struct search *search, const struct value *where, const char *text)
 static enum status
 look_at_pattern(const struct search *search, const struct value *value)
 {
-    /* One text of each kind that a rule for anything lets through and a rule for something does not. */
-    static const char *const anything[] = {"A=1", "LD_PRELOAD=/x.so", "z9_=%#~\t"};
     const struct pattern *pattern;
-    size_t matched = 0;
 
     TRY(pattern_pool_get(search->patterns, value_view(value), &pattern, search->err));
-    if (!pattern_is_valid(pattern)) {
+    if (!pattern_is_valid(pattern))
         warn(search, value, "this pattern is no valid RE2 expression: the rule can never match");
-        return STATUS_OK;
-    }
-    if (pattern_has_open_alternative(value_view(value)))
+    else if (pattern_has_open_alternative(value_view(value)))
         warn(search, value,
              "'|' outside parentheses: the reference anchors only the first and the last alternative; write "
              "(?:A|B)");
     else if (!pattern_is_plain(pattern))
         warn(search, value, "the reference does not anchor this pattern at both ends; strict does");
-    for (size_t i = 0; i < sizeof(anything) / sizeof(anything[0]); i++)
-        matched += pattern_matches_whole(pattern, view_of(anything[i]));
-    if (matched == sizeof(anything) / sizeof(anything[0]))
-        warn(search, value, "this rule allows any environment variable with any value");
     return STATUS_OK;
 }
 
-/* One half of an environment rule, text and strategy; *works turns false when it can never match. */
+/* Whether the pattern matches every sample; the samples are NULL-terminated. */
+static enum status
+matches_all(const struct search *search, const struct value *value, const char *const *samples, bool *all)
+{
+    const struct pattern *pattern;
+
+    TRY(pattern_pool_get(search->patterns, value_view(value), &pattern, search->err));
+    *all = true;
+    for (; *samples && *all; samples++)
+        *all = pattern_matches_whole(pattern, view_of(*samples));
+    return STATUS_OK;
+}
+
+/* One half of an environment rule, text and strategy: whether it can match, and whether it matches every
+ * sample. */
+struct half {
+    bool works, anything;
+};
+
 static enum status
 look_at_half(const struct search *search, const struct value *rule, const char *text, const char *strategy,
-             bool *works)
+             const char *const *samples, struct half *half)
 {
     const struct value *value = value_member(rule, text), *how = value_member(rule, strategy);
+    bool is_pattern = value_is_text(how, view_of("re2"));
 
-    *works = value_is(value, VALUE_STRING) &&
-             (value_is_text(how, view_of("string")) || value_is_text(how, view_of("re2")));
-    return *works && value_is_text(how, view_of("re2")) ? look_at_pattern(search, value) : STATUS_OK;
+    *half = (struct half){.works = value_is(value, VALUE_STRING) &&
+                                   (is_pattern || value_is_text(how, view_of("string")))};
+    if (!half->works || !is_pattern)
+        return STATUS_OK;
+    TRY(look_at_pattern(search, value));
+    return matches_all(search, value, samples, &half->anything);
+}
+
+static enum status
+look_at_env_rule(const struct search *search, const struct value *rule)
+{
+    /* One text of each kind that a rule for anything lets through and a rule for something does not. */
+    static const char *const entries[] = {"A=1", "LD_PRELOAD=/x.so", "z9_=%#~\t", NULL};
+    static const char *const names[] = {"A", "LD_PRELOAD", "z9_", NULL};
+    static const char *const values[] = {"1", "/x.so", "%#~\t", NULL};
+    struct half whole, name, value;
+
+    TRY(look_at_half(search, rule, "pattern", "strategy", entries, &whole));
+    TRY(look_at_half(search, rule, "name", "name_strategy", names, &name));
+    TRY(look_at_half(search, rule, "value", "value_strategy", values, &value));
+    if (!whole.works && !(name.works && value.works))
+        warn(search, rule,
+             "this rule can never match: it needs 'pattern' and 'strategy', or 'name', 'name_strategy', "
+             "'value' and 'value_strategy', with strategy \"string\" or \"re2\"");
+    if (whole.anything || (name.anything && value.anything))
+        warn(search, rule, "this rule allows any environment variable with any value");
+    return STATUS_OK;
 }
 
 static enum status
@@ -69,31 +103,67 @@ look_at_env_rules(const struct search *search, const struct value *owner)
 {
     const struct value *rules = value_member(owner, "env_rules");
 
-    for (size_t i = 0; i < value_length(rules); i++) {
-        const struct value *rule = value_at(rules, i);
-        bool whole, name, value;
-        TRY(look_at_half(search, rule, "pattern", "strategy", &whole));
-        TRY(look_at_half(search, rule, "name", "name_strategy", &name));
-        TRY(look_at_half(search, rule, "value", "value_strategy", &value));
-        if (!whole && !(name && value))
-            warn(search, rule,
-                 "this rule can never match: it needs 'pattern' and 'strategy', or 'name', 'name_strategy', "
-                 "'value' and 'value_strategy', with strategy \"string\" or \"re2\"");
-    }
+    for (size_t i = 0; i < value_length(rules); i++)
+        TRY(look_at_env_rule(search, value_at(rules, i)));
     return STATUS_OK;
 }
 
 static enum status
-look_at_mounts(const struct search *search, const struct value *container)
+look_at_mount(const struct search *search, const struct value *mount)
 {
-    const struct value *mounts = value_member(container, "mounts");
+    static const char *const samples[] = {"sandbox:///a/b", "/etc/shadow", "C:\\x", NULL};
+    const struct value *source = value_member(mount, "source");
+    bool anything = false;
 
-    for (size_t i = 0; i < value_length(mounts); i++) {
-        const struct value *source = value_member(value_at(mounts, i), "source");
-        if (value_is(source, VALUE_STRING))
-            TRY(look_at_pattern(search, source));
-    }
+    if (!value_is(value_member(mount, "destination"), VALUE_STRING) || !value_is(source, VALUE_STRING) ||
+        !value_is(value_member(mount, "type"), VALUE_STRING) ||
+        !value_is(value_member(mount, "options"), VALUE_ARRAY))
+        warn(search, mount,
+             "this rule can never match: it needs texts 'destination', 'source' and 'type' and a list "
+             "'options'");
+    if (!value_is(source, VALUE_STRING))
+        return STATUS_OK;
+    TRY(look_at_pattern(search, source));
+    TRY(matches_all(search, source, samples, &anything));
+    if (anything)
+        warn(search, source, "this rule allows any source");
     return STATUS_OK;
+}
+
+static enum status
+look_at_mounts(const struct search *search, const struct value *owner)
+{
+    const struct value *mounts = value_member(owner, "mounts");
+
+    for (size_t i = 0; i < value_length(mounts); i++)
+        TRY(look_at_mount(search, value_at(mounts, i)));
+    return STATUS_OK;
+}
+
+static void
+look_at_execs(const struct search *search, const struct value *container)
+{
+    const struct value *execs = value_member(container, "exec_processes");
+
+    for (size_t i = 0; i < value_length(execs); i++)
+        if (!value_is(value_member(value_at(execs, i), "command"), VALUE_ARRAY))
+            warn(search, value_at(execs, i), "this rule can never match: it needs a list 'command'");
+}
+
+static enum status
+look_at_process(const struct search *search, const struct value *process)
+{
+    static const char *const needed[] = {"command", "working_dir", "env_rules", "allow_stdio_access"};
+
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (value_member(process, needed[i]))
+            continue;
+        warn(search, process,
+             "this rule can never match: it needs 'command', 'working_dir', 'env_rules' and "
+             "'allow_stdio_access'");
+        break;
+    }
+    return look_at_env_rules(search, process);
 }
 
 static enum status
@@ -115,6 +185,7 @@ look_at_container(const struct search *search, const struct value *container)
         if (!value_member(container, needed[i].member))
             warn(search, container, needed[i].text);
     TRY(look_at_env_rules(search, container));
+    look_at_execs(search, container);
     return look_at_mounts(search, container);
 }
 
@@ -148,6 +219,7 @@ warnings_find(const struct module *module, warning_fn *warning, void *arg, struc
     struct pattern_pool *patterns = NULL;
     const struct value *containers = module_rule(module, "containers");
     const struct value *processes = module_rule(module, "external_processes");
+    const struct value *platform_rules = module_rule(module, "platform_rules");
 
     TRY(pattern_pool_new(&patterns, err));
     struct search search = {module, patterns, warning, arg, err};
@@ -156,6 +228,10 @@ warnings_find(const struct module *module, warning_fn *warning, void *arg, struc
     for (size_t i = 0; i < value_length(containers); i++)
         TRY(look_at_container(&search, value_at(containers, i)));
     for (size_t i = 0; i < value_length(processes); i++)
-        TRY(look_at_env_rules(&search, value_at(processes, i)));
+        TRY(look_at_process(&search, value_at(processes, i)));
+    for (size_t i = 0; i < value_length(platform_rules); i++) {
+        TRY(look_at_env_rules(&search, value_at(platform_rules, i)));
+        TRY(look_at_mounts(&search, value_at(platform_rules, i)));
+    }
     return STATUS_OK;
 }

@@ -62,6 +62,8 @@ check_points_at_what_it_refuses_and_at_what_is_not_meant(void **state)
     "containers := [{\"layers\": [], \"mounted_cim\": [], \"command\": [], \"user\": \"\", "                 \
     "\"working_dir\": "                                                                                      \
     "\"\", \"allow_stdio_access\": true, \"env_rules\": [" more "]}]\n"
+#define EXTERNAL(members) "external_processes := [{" members "}]\n"
+#define MOUNT(members)    "platform_rules := [{\"mounts\":[{" members "}]}]\n"
     static const struct {
         const char *policy;
         int status;
@@ -94,7 +96,35 @@ check_points_at_what_it_refuses_and_at_what_is_not_meant(void **state)
         {HEAD CONTAINER("{\"pattern\": \"A=1\", \"strategy\": \"regex\"}"), 0,
          "policy.rego:2:138: warning: this rule can never match"},
         {HEAD CONTAINER("{\"pattern\": \".*\", \"strategy\": \"re2\"}"), 0,
-         "policy.rego:2:150: warning: this rule allows any environment variable"},
+         "policy.rego:2:138: warning: this rule allows any environment variable"},
+        {HEAD CONTAINER(
+             "{\"name\": \".+\", \"name_strategy\": \"re2\", \"value\": \".*\", \"value_strategy\": "
+             "\"re2\"}"),
+         0, "policy.rego:2:138: warning: this rule allows any environment variable"},
+        {HEAD CONTAINER("{\"name\": \"PATH\", \"name_strategy\": \"string\", \"value\": \".*\", "
+                        "\"value_strategy\": \"re2\"}"),
+         0, ""},
+        {HEAD EXTERNAL("\"working_dir\": \"\""), 0,
+         "policy.rego:2:24: warning: this rule can never match: it needs 'command'"},
+        {HEAD EXTERNAL(
+             "\"command\": [\"a\"], \"working_dir\": \"\", \"allow_stdio_access\": true, \"env_rules\": "
+             "[{\"pattern\": \"A|B\", \"strategy\": \"re2\"}]"),
+         0, "policy.rego:2:116: warning: '|' outside parentheses"},
+        {HEAD "platform_rules := [{\"env_rules\": [{\"pattern\": \".+\", \"strategy\": \"re2\"}]}]\n", 0,
+         "policy.rego:2:35: warning: this rule allows any environment variable"},
+        {HEAD MOUNT("\"source\": \"a\", \"type\": \"bind\", \"options\": []"), 0,
+         "policy.rego:2:31: warning: this rule can never match: it needs texts 'destination'"},
+        {HEAD MOUNT("\"destination\": \"/d\", \"source\": \".+\", \"type\": \"bind\", \"options\": []"), 0,
+         "policy.rego:2:63: warning: this rule allows any source"},
+        {HEAD MOUNT("\"destination\": \"/d\", \"source\": \"a|b\", \"type\": \"bind\", \"options\": []"), 0,
+         "policy.rego:2:63: warning: '|' outside parentheses"},
+        {HEAD "containers := [\n{\"layers\": [], \"mounted_cim\": [], \"command\": [], \"user\": \"\",\n"
+              "\"working_dir\": \"\", \"allow_stdio_access\": true, \"env_rules\": [],\n"
+              "  \"exec_processes\": [{\"signals\": []}]}]\n",
+         0,
+         "policy.rego:5:22: warning: this rule can never match: it needs a list 'command'\n"
+         "      \"exec_processes\": [{\"signals\": []}]}]\n"
+         "                         ^\n"},
     };
     char output[4096];
 
