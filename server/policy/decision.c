@@ -80,13 +80,17 @@ texts_add_if(struct decision *decision, struct texts *texts, bool condition, con
 char *
 decision_format(struct decision *decision, const char *format, ...)
 {
-    char text[1024];
-    va_list args;
+    va_list args, again;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    char *text = length < 0 ? NULL : arena_alloc(decision->arena, (size_t)length + 1);
+    if (text)
+        vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
     va_end(args);
-    return arena_strndup(decision->arena, text, strlen(text));
+    return text;
 }
 
 enum status
