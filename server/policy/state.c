@@ -101,6 +101,10 @@ value_apply(struct cell_value *value, const struct operation *operation)
 
     switch (operation->kind) {
     case OPERATION_SET:
+        /* Set while a clearing was open that has been undone since: without the clearing it would have been
+         * denied, and what was narrowed must not grow back. */
+        if (value->is_present)
+            break;
         value->is_present = true;
         value->matches = matches_ref(operation->matches);
         value->text = operation->text;

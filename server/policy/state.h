@@ -60,7 +60,7 @@ struct cell {
 };
 
 enum operation_kind {
-    OPERATION_SET,    /* present, with `matches` or `text` */
+    OPERATION_SET,    /* present, with `matches` or `text`, unless it is */
     OPERATION_CLEAR,  /* not present */
     OPERATION_NARROW, /* only `matches` of what is there */
     OPERATION_START,  /* started, with privilege and stdio */

@@ -4,7 +4,8 @@
  */
 #include "tests/unit/policy/harness.h"
 
-/* Four candidates of one image: each exec narrows to those that list it. */
+/* Three candidates of one image: each exec narrows to those that list it, and two leave none for the third.
+ */
 static const char policy_text[] =
     "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\n"
     "containers := [\n"
@@ -13,7 +14,7 @@ static const char policy_text[] =
     "\"\", "                                                                                                 \
     "\"working_dir\": \"/\", \"allow_stdio_access\": true, \"exec_processes\": [" execs "]},\n"
 #define EXEC(name) "{\"command\": [\"" name "\"], \"signals\": [\"CtrlC\"]},"
-    CONTAINER(EXEC("a") EXEC("b") EXEC("c")) CONTAINER(EXEC("a") EXEC("b")) CONTAINER(EXEC("a") EXEC("c"))
+    CONTAINER(EXEC("a") EXEC("b")) CONTAINER(EXEC("a") EXEC("c"))
         CONTAINER(EXEC("b") EXEC("c")) "]\n"
                                        "mount_cims := data.framework.mount_cims\n"
                                        "create_container := data.framework.create_container\n"
@@ -29,7 +30,7 @@ static const char policy_text[] =
 
 /* ---- the model: the operations that are live, in order ---- */
 
-enum { CONTAINERS = 3, ALL = 15, STEPS = 400 };
+enum { CONTAINERS = 3, ALL = 7, STEPS = 400 };
 
 enum deed { DEED_MOUNT, DEED_CREATE, DEED_EXEC, DEED_SIGNAL, DEED_SHUTDOWN, DEEDS };
 
@@ -61,8 +62,9 @@ model_fold(const struct model *model, unsigned container)
             continue;
         switch (entry->deed) {
         case DEED_MOUNT:
+            if (!fold.mounted) /* its shutdown may have been undone since */
+                fold.mask = ALL;
             fold.mounted = true;
-            fold.mask = ALL;
             break;
         case DEED_CREATE:
             fold.started = true;
@@ -81,7 +83,7 @@ model_fold(const struct model *model, unsigned container)
     return fold;
 }
 
-static const unsigned exec_masks[] = {0x7, 0xb, 0xd}; /* who lists a, b, c */
+static const unsigned exec_masks[] = {0x3, 0x5, 0x6}; /* who lists a, b, c */
 
 /* What the deed leaves; 0: it is denied. A shutdown leaves nothing and is allowed all the same. */
 static bool
@@ -235,6 +237,33 @@ an_undone_shutdown_gives_the_container_back(void **state)
     assert_true(harness_allows(fresh, "exec_in_container",
                                "{'container_id': 'c', 'args': ['a'], 'working_dir': '/'}"));
     harness_done(&decided);
+    policy_state_free(fresh);
+}
+
+static void
+an_undone_shutdown_gives_no_candidate_back_that_was_narrowed_away(void **state)
+{
+#define EXEC_OF(name) "{'container_id': 'c', 'args': ['" name "'], 'working_dir': '/'}"
+    struct policy_state *fresh = harness_state(policy_text, POLICY_STRICT);
+
+    (void)state;
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT));
+    assert_true(harness_allows(fresh, "create_container", CREATE));
+    assert_true(harness_allows(fresh, "exec_in_container", EXEC_OF("a")));
+    assert_true(harness_allows(fresh, "exec_in_container", EXEC_OF("b"))); /* one is left */
+    assert_false(harness_allows(fresh, "exec_in_container", EXEC_OF("c")));
+    struct decided shutdown = harness_decide(fresh, "shutdown_container", "{'container_id': 'c'}");
+    struct decided mount = harness_decide(fresh, "mount_cims", MOUNT);
+    assert_true(mount.verdict.allowed);
+
+    policy_record_undo(shutdown.verdict.record);
+    policy_record_commit(mount.verdict.record);
+
+    assert_false(harness_allows(fresh, "mount_cims", MOUNT));
+    assert_false(harness_allows(fresh, "exec_in_container", EXEC_OF("c")));
+    assert_true(harness_allows(fresh, "exec_in_container", EXEC_OF("a")));
+    harness_done(&shutdown);
+    harness_done(&mount);
     policy_state_free(fresh);
 }
 
@@ -437,6 +466,7 @@ main(void)
         cmocka_unit_test(records_end_in_any_order_as_if_the_undone_had_not_been),
         cmocka_unit_test(an_undone_create_leaves_the_id_free),
         cmocka_unit_test(an_undone_shutdown_gives_the_container_back),
+        cmocka_unit_test(an_undone_shutdown_gives_no_candidate_back_that_was_narrowed_away),
         cmocka_unit_test(a_scratch_target_is_free_again_when_its_mount_is_undone),
         cmocka_unit_test(an_undone_fragment_takes_its_containers_along),
         cmocka_unit_test(a_denial_records_nothing),
