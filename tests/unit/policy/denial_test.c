@@ -203,8 +203,28 @@ every_point_has_a_text_for_the_time_before_a_policy_is_set(void **state)
     }
     assert_string_equal(policy_closed_text(POLICY_CREATE_CONTAINER), "running commands is denied by policy");
     assert_string_equal(policy_closed_text(POLICY_MOUNT_CIMS), "mounting is denied by policy");
-    assert_string_equal(policy_point_prefix(POLICY_CREATE_CONTAINER),
-                        "CreateContainer operation is denied by policy: ");
+}
+
+static void
+every_points_prefix_is_the_references(void **state)
+{
+    static const char *const prefixes[POLICY_POINTS] = {
+        [POLICY_REGISTRY_CHANGES] = "registry entry operation is denied by policy: ",
+        [POLICY_CREATE_CONTAINER] = "CreateContainer operation is denied by policy: ",
+        [POLICY_SHUTDOWN_CONTAINER] = "rpcShudownGraceful operation not allowed: ", /* sic */
+        [POLICY_EXEC_EXTERNAL] = "exec is denied due to policy: ",
+        [POLICY_EXEC_IN_CONTAINER] = "exec in container denied due to policy: ",
+        [POLICY_GET_PROPERTIES] = "get properties denied due to policy: ",
+        [POLICY_LOG_PROVIDER] = "log providers denied by policy: ",
+        [POLICY_MOUNT_CIMS] = "CIM mount is denied by policy: ",
+        [POLICY_SCRATCH_MOUNT] = "scratch mounting denied by policy: ",
+        [POLICY_SCRATCH_UNMOUNT] = "scratch unmounting denied by policy: ",
+    };
+
+    (void)state;
+    for (int point = 0; point < POLICY_POINTS; point++)
+        assert_string_equal(policy_point_prefix((enum policy_point)point),
+                            prefixes[point] ? prefixes[point] : "");
 }
 
 int
@@ -216,6 +236,7 @@ main(void)
         cmocka_unit_test(long_messages_lose_what_explains_least_first),
         cmocka_unit_test(a_message_of_3072_bytes_is_sent_whole),
         cmocka_unit_test(every_point_has_a_text_for_the_time_before_a_policy_is_set),
+        cmocka_unit_test(every_points_prefix_is_the_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
