@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/bench.h"
 #include "bench/policy_load.h"
@@ -19,6 +20,7 @@ enum { DECISIONS_DEFAULT = 10000, SLICE = 100, WARM = 1000, NO_BASE = -1, MANY =
 struct arguments {
     bool json;
     unsigned decisions;
+    int row; /* ROWS: all, and the loads */
 };
 
 enum row {
@@ -221,6 +223,29 @@ loads_json(const struct policy_load_row *rows)
 
 /* ---- the command ---- */
 
+/* One row alone, for a profiler. */
+static int
+run_alone(const struct arguments *arguments)
+{
+    struct policy_subject row = subjects[arguments->row];
+
+    policy_subject_start(&row, arguments->decisions);
+    policy_subject_run(&row, arguments->decisions, true);
+    samples_sort(&row.samples);
+    printf("%-46s %9.2f %9.2f\n", row.label, quantile_us(&row, 0.5), quantile_us(&row, 0.99));
+    policy_subject_done(&row);
+    return 0;
+}
+
+static int
+row_find(const char *name)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (strcmp(subjects[i].name, name) == 0)
+            return i;
+    return ROWS;
+}
+
 static error_t
 option_parse(int key, char *value, struct argp_state *state)
 {
@@ -238,6 +263,11 @@ option_parse(int key, char *value, struct argp_state *state)
         arguments->decisions = (unsigned)decisions;
         return 0;
     }
+    case 'r':
+        arguments->row = row_find(value);
+        if (arguments->row == ROWS)
+            argp_error(state, "--row is a name that --json prints, not '%s'", value);
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -249,6 +279,7 @@ bench_policy(int argc, char **argv)
     static const struct argp_option options[] = {
         {"json", 'j', 0, 0, "Print JSON instead of a table", 0},
         {"decisions", 'd', "N", 0, "Decisions of each row (10000)", 0},
+        {"row", 'r', "NAME", 0, "Only the decisions of the row that --json calls so (for a profiler)", 0},
         {0},
     };
     static const struct argp argp = {
@@ -258,11 +289,13 @@ bench_policy(int argc, char **argv)
                "them patterns and all distinct unless said; then loads policies. A decision's time is that "
                "of the request's whole stay in the engine: memory, decision, end of its record.",
     };
-    struct arguments arguments = {.decisions = DECISIONS_DEFAULT};
+    struct arguments arguments = {.decisions = DECISIONS_DEFAULT, .row = ROWS};
     struct policy_subject rows[ROWS];
     struct policy_load_row load_rows[LOADS];
 
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    if (arguments.row != ROWS)
+        return run_alone(&arguments);
     for (int i = 0; i < LOADS; i++) {
         load_rows[i] = loads[i];
         policy_load_measure(&load_rows[i]);
