@@ -172,6 +172,13 @@ GCS_API enum gcs_status gcs_ping(struct gcs_connection *conn, struct gcs_error *
 GCS_API enum gcs_status gcs_health(struct gcs_connection *conn, Gcs__V1__Response **ret,
                                    struct gcs_error *err);
 
+/*
+ * What the guest has counted, in Prometheus' exposition format.
+ *
+ * ret  malloc()ed text, which the caller frees; untouched on failure
+ */
+GCS_API enum gcs_status gcs_metrics(struct gcs_connection *conn, char **ret, struct gcs_error *err);
+
 /* Sets the policy, once in a guest's life. `size` bytes of text, at most 16 MiB; borrowed. */
 GCS_API enum gcs_status gcs_set_policy(struct gcs_connection *conn, const void *text, size_t size,
                                        struct gcs_error *err);

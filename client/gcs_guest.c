@@ -1,5 +1,7 @@
 /* The typed calls about the guest: signs of life, policy, volumes, scratches, events. */
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "client/gcs_internal.h"
 
@@ -21,6 +23,56 @@ gcs_health(struct gcs_connection *conn, Gcs__V1__Response **ret, struct gcs_erro
     request.body_case = GCS__V1__REQUEST__BODY_HEALTH;
     request.health = &health;
     return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_HEALTH, ret, err);
+}
+
+/* One page behind the text that is there; `first` becomes the next one's. */
+static enum gcs_status
+metrics_page(struct gcs_connection *conn, uint32_t *first, char **text, size_t *size, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, "");
+    Gcs__V1__GetMetrics page = GCS__V1__GET_METRICS__INIT;
+    page.first_family = *first;
+    request.body_case = GCS__V1__REQUEST__BODY_GET_METRICS;
+    request.get_metrics = &page;
+    Gcs__V1__Response *response = NULL;
+    enum gcs_status status =
+        gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_GET_METRICS, &response, err);
+    if (status != GCS_OK)
+        return status;
+    const Gcs__V1__GetMetricsResponse *got = response->get_metrics;
+    char *longer = realloc(*text, *size + got->text.len + 1);
+    if (!longer) {
+        status = gcs_error_fill(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the metrics");
+    } else if (got->next_family != 0 && got->next_family <= *first) {
+        *text = longer;
+        status = gcs_error_fill(err, STATUS_INTERNAL, 0, "the pages of the metrics go backwards");
+    } else {
+        *text = longer;
+        if (got->text.len > 0) /* memcpy() takes no NULL */
+            memcpy(longer + *size, got->text.data, got->text.len);
+        *size += got->text.len;
+        longer[*size] = '\0';
+        *first = got->next_family;
+    }
+    gcs_response_free(response);
+    return status;
+}
+
+enum gcs_status
+gcs_metrics(struct gcs_connection *conn, char **ret, struct gcs_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    uint32_t first = 0;
+    do {
+        enum gcs_status status = metrics_page(conn, &first, &text, &size, err);
+        if (status != GCS_OK) {
+            free(text);
+            return status;
+        }
+    } while (first != 0);
+    *ret = text;
+    return GCS_OK;
 }
 
 enum gcs_status

@@ -52,6 +52,22 @@ command_health(struct tool *tool, const struct arguments *arguments)
     return EXIT_STATUS_OK;
 }
 
+int
+command_metrics(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    struct gcs_error err = {0};
+    char *text = NULL;
+    if (gcs_metrics(tool->conn, &text, &err) != GCS_OK)
+        return tool_fail(tool, "metrics", &err);
+    if (tool->json)
+        (void)tool_result(tool, json_pack("{s:s}", "text", text), "%s", text);
+    else
+        fputs(text, tool->results);
+    free(text);
+    return EXIT_STATUS_OK;
+}
+
 static void
 free_charp(char **text)
 {

@@ -17,8 +17,9 @@
 #define LIMIT_STREAM_CHUNK_BYTES  (256 * 1024)       /* one ReadStream or WriteStream */
 
 #define LIMIT_PING_BYTES          (64 * 1024)
-#define LIMIT_CORRELATION_BYTES   512 /* activity id, trace context: W3C asks for 512 of tracestate */
-#define LIMIT_PROPERTY_TYPES      16  /* one GetProperties */
+#define LIMIT_CORRELATION_BYTES   512         /* activity id, trace context: W3C asks for 512 of tracestate */
+#define LIMIT_PROPERTY_TYPES      16          /* one GetProperties */
+#define LIMIT_METRICS_BYTES       (63 * 1024) /* one page of GetMetrics: fits into what every session takes */
 
 /* Sessions. A pod has one host shim, but each run of a command-line tool opens a session that it may leave
  * behind. */

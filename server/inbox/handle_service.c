@@ -1,4 +1,4 @@
-/* Negotiate, Ping, Health, WatchEvents. */
+/* Negotiate, Ping, Health, GetMetrics, WatchEvents. */
 #include "server/inbox/handlers.h"
 #include "server/rpc/event_log.h"
 #include "server/rpc/server.h"
@@ -21,6 +21,12 @@ void
 handle_ping(struct request *req)
 {
     rpc_server_ping(req);
+}
+
+void
+handle_get_metrics(struct request *req)
+{
+    rpc_server_get_metrics(req);
 }
 
 void

@@ -15,6 +15,7 @@
 #include "server/base/log.h"
 #include "server/inbox/inbox.h"
 #include "server/inbox/methods.h"
+#include "server/inbox/metrics.h"
 #include "server/inbox/options.h"
 #include "server/rpc/server.h"
 
@@ -75,17 +76,23 @@ listen_all(struct rpc_server *server, const struct options *options, struct erro
 static enum status
 serve(struct inbox *inbox, const struct options *options, const sigset_t *ending, struct error *err)
 {
+    struct metrics *metrics = inbox_metrics_new(inbox);
     struct rpc_server_config config = {
         .methods = &inbox_methods,
         .pool = inbox->pool,
         .timers = inbox->timers,
         .module_name = "gcs-inbox",
         .accepts_approval = !inbox->options.standalone,
+        .metrics = metrics,
         .app = inbox,
     };
     struct rpc_server *server = NULL;
-    TRY(rpc_server_start(&config, &server, err));
-    enum status status = listen_all(server, options, err);
+    enum status status = rpc_server_start(&config, &server, err);
+    if (status != STATUS_OK) {
+        metrics_free(metrics);
+        return status;
+    }
+    status = listen_all(server, options, err);
     if (status == STATUS_OK) {
         int number;
         LOG_INFO("ready", LOG_TEXT("runtime", options->runtime_name), LOG_TEXT("listen", options->listen[0]));
@@ -97,6 +104,7 @@ serve(struct inbox *inbox, const struct options *options, const sigset_t *ending
     }
     inbox_stop(inbox, clock_now_ns() + STOP_TIME_MS * NS_PER_MS);
     rpc_server_stop(server);
+    metrics_free(metrics);
     return status;
 }
 

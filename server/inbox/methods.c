@@ -194,6 +194,15 @@ static const struct rpc_method rows[] = {
      .timeout_default_ms = TIMEOUT_MS,
      .request_bytes_max = LIMIT_REQUEST_BYTES,
      .handle = handle_combined_layers},
+    {.arm = 70,
+     .name = "GetMetrics",
+     .policy_point = DECIDED_BEFORE,
+     .blocks = true,
+     .quiet = true,
+     .before_policy = true,
+     .timeout_default_ms = TIMEOUT_MS,
+     .request_bytes_max = LIMIT_REQUEST_BYTES,
+     .handle = handle_get_metrics},
 };
 
 const struct rpc_method_table inbox_methods = {.rows = rows, .count = sizeof rows / sizeof rows[0]};

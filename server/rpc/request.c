@@ -94,6 +94,8 @@ send_answer(struct live_request *live, Gcs__V1__Response *response)
         bytes = pack(response, &size);
     }
     log_outcome(live, response);
+    rpc_metrics_answered(live->server->metrics, live->public.method, (enum status)response->status,
+                         clock_now_ns() - live->public.arrived_ns);
     if (!bytes)
         size = 0; /* no memory: an empty message is a response without an id, which the client drops; it
                      repeats */
@@ -186,6 +188,7 @@ request_refuse(struct rpc_server *server, const struct route *route, uint64_t re
     Gcs__V1__ErrorRecord record, *records[1];
     uint8_t id[SESSION_ID_BYTES];
     memcpy(id, session_id, sizeof id);
+    rpc_metrics_refused(server->metrics, err->status);
     fill_error(&response, &record, records, err, server->config.module_name);
     response.request_id = request_id;
     response.session_id = (ProtobufCBinaryData){.data = id, .len = sizeof id};

@@ -16,6 +16,10 @@
  */
 #define INLINE_BYTES_MAX (64 * 1024)
 
+/* A page may be this long, or be one family: the largest, the durations of all methods, is tested to fit into
+ * LIMIT_METRICS_BYTES. */
+#define METRICS_PAGE_BYTES (24 * 1024)
+
 /* How long rpc_server_stop() waits for handlers that were told to end. */
 #define STOP_NS (10 * NS_PER_S)
 
@@ -46,6 +50,8 @@ rpc_server_start(const struct rpc_server_config *config, struct rpc_server **ret
         rpc_server_stop(server);
         return status;
     }
+    if (config->metrics)
+        server->metrics = rpc_metrics_new(config->metrics, server);
     *ret = server;
     return STATUS_OK;
 }
@@ -371,6 +377,7 @@ rpc_server_stop(struct rpc_server *server)
     }
     sessions_free(server->sessions);
     order_free(server->order);
+    rpc_metrics_free(server->metrics);
     pthread_cond_destroy(&server->live.none);
     mutex_done(&server->live.lock);
     free(server);
@@ -438,4 +445,34 @@ rpc_server_ping(struct request *req)
     response.body_case = GCS__V1__RESPONSE__BODY_PING;
     response.ping = &body;
     request_reply(req, &response);
+}
+
+static enum status
+metrics_page(const struct request *req, char **ret, size_t *ret_next, struct error *err)
+{
+    const struct rpc_server *server = ((const struct live_request *)req)->server;
+    if (!server->config.metrics)
+        return error_set(err, STATUS_UNIMPLEMENTED, 0, "get_metrics: this server counts nothing");
+    return metrics_text(server->config.metrics, req->call->get_metrics->first_family, METRICS_PAGE_BYTES,
+                        ret_next, ret, err);
+}
+
+void
+rpc_server_get_metrics(struct request *req)
+{
+    struct error err;
+    char *text = NULL;
+    size_t next;
+    if (metrics_page(req, &text, &next, &err) != STATUS_OK) {
+        request_reject(req, &err);
+        return;
+    }
+    Gcs__V1__GetMetricsResponse body = GCS__V1__GET_METRICS_RESPONSE__INIT;
+    body.text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = strlen(text)};
+    body.next_family = (uint32_t)next;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_GET_METRICS;
+    response.get_metrics = &body;
+    request_reply(req, &response);
+    free(text);
 }

@@ -10,6 +10,7 @@
 #define SERVER_RPC_SERVER_H
 
 #include "server/base/error.h"
+#include "server/base/metrics.h"
 #include "server/base/pool.h"
 #include "server/base/timers.h"
 #include "server/rpc/method.h"
@@ -24,6 +25,7 @@ struct rpc_server_config {
     bool accepts_approval;                  /* requests may carry Approval: only the inbox's server */
     bool (*policy_is_set)(void *app);       /* whether methods without before_policy may run; NULL: always */
     void *app;                              /* given to handlers as req->app */
+    struct metrics *metrics; /* where it registers its figures; borrowed likewise; NULL: counts nothing */
 };
 
 /* What Negotiate tells about this run of the server. */
@@ -68,5 +70,9 @@ struct rpc_capabilities {
 };
 void rpc_server_negotiate(struct request *req, const struct rpc_capabilities *capabilities);
 void rpc_server_ping(struct request *req);
+
+/* GetMetrics: a page of rpc_server_config.metrics, within what every session can take. Reads /proc, so its
+ * row blocks. */
+void rpc_server_get_metrics(struct request *req);
 
 #endif

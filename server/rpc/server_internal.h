@@ -13,6 +13,7 @@
 #include "server/rpc/order.h"
 #include "server/rpc/request.h"
 #include "server/rpc/server.h"
+#include "server/rpc/server_metrics.h"
 #include "server/rpc/session.h"
 
 struct rpc_server {
@@ -20,6 +21,7 @@ struct rpc_server {
     struct rpc_server_identity identity;
     struct sessions *sessions;
     struct order *order;
+    struct rpc_metrics *metrics; /* NULL: nothing is counted */
     struct listener *listeners;  /* changed only before and after requests are served */
     atomic_bool draining;        /* new requests are refused */
     atomic_bool stopping;        /* and those that still wait for their keys, too */

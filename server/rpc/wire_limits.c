@@ -42,6 +42,7 @@ static const struct wire_limit rows[] = {
     ROW(negotiate_response, 2, 1, ID_BYTES),               /* session_id */
     ROW(negotiate_response, 4, 1, ID_BYTES),               /* instance_id */
     ROW(ping_response, 1, 1, LIMIT_PING_BYTES),            /* payload */
+    ROW(get_metrics_response, 1, 1, LIMIT_METRICS_BYTES),  /* text */
     ROW(get_properties_response, 4, LIMIT_PROCESSES, 0),   /* processes */
     ROW(watch_events_response, 1, LIMIT_EVENTS, 0),        /* events */
     ROW(read_stream_response, 2, 1, LIMIT_STREAM_CHUNK_BYTES), /* data */

@@ -198,6 +198,14 @@ static const struct rpc_method rows[] = {
     REFUSED(SETTINGS_ARM, SETTINGS_DISK, "ModifySettings/MappedVirtualDisk"),
     REFUSED(SETTINGS_ARM, SETTINGS_NETWORK, "ModifySettings/Network"),
     REFUSED(SETTINGS_ARM, SETTINGS_HV_SOCKET, "ModifySettings/HvSocket"),
+    {.arm = 70,
+     .name = "GetMetrics",
+     .policy_point = "none: it tells counts of requests, and names no object of a container",
+     .blocks = true,
+     .quiet = true,
+     .timeout_default_ms = TIMEOUT_MS,
+     .request_bytes_max = LIMIT_REQUEST_BYTES,
+     .handle = handle_get_metrics},
 };
 
 const struct rpc_method_table sidecar_methods = {.rows = rows, .count = sizeof rows / sizeof rows[0]};

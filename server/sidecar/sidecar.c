@@ -7,6 +7,7 @@
 #include "server/base/log.h"
 #include "server/mounts/layer_source.h"
 #include "server/sidecar/inbox_watch.h"
+#include "server/sidecar/metrics.h"
 
 static bool
 policy_is_set(void *app)
@@ -52,6 +53,7 @@ start_server(struct sidecar *sidecar, const struct sidecar_config *config, struc
         .timers = sidecar->timers,
         .module_name = "gcs-sidecar",
         .policy_is_set = policy_is_set,
+        .metrics = sidecar->metrics,
         .app = sidecar,
     };
     TRY(rpc_server_start(&server, &sidecar->server, err));
@@ -79,6 +81,7 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
     sidecar->drain_ns = config->drain_ns;
     sidecar->gate = policy_gate_new(config->host_data);
     sidecar->containers = container_table_new();
+    sidecar->metrics = sidecar_metrics_new(sidecar);
     enum status status = start_log(sidecar, config, err);
     if (status == STATUS_OK)
         status = timers_start(&sidecar->timers, err);
@@ -132,6 +135,7 @@ sidecar_stop(struct sidecar *sidecar)
         LOG_ERROR("a volume stays mounted", LOG_TEXT("reason", err.text));
     layer_store_close(sidecar->layers);
     sandbox_root_free(sidecar->sandbox);
+    metrics_free(sidecar->metrics);
     free(sidecar);
 }
 

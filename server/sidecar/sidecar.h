@@ -39,6 +39,7 @@ struct sidecar_config {
 };
 
 struct sidecar {
+    struct metrics *metrics;
     struct timers *timers;
     struct pool *pool;
     struct rpc_server *server;

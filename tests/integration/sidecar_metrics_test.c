@@ -1,0 +1,178 @@
+/* GetMetrics through the whole sidecar: what is counted, what the policy's absence hides, and its pages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/base/clock.h"
+#include "server/rpc/server_metrics.h"
+#include "tests/integration/sidecar_fixture.h"
+
+/* What GetMetrics tells; the caller frees. */
+static char *
+host_metrics(struct sidecar_fixture *f)
+{
+    struct gcs_error err = {0};
+    char *text = NULL;
+    if (gcs_metrics(f->host, &text, &err) != GCS_OK)
+        fail_msg("metrics: %s", err.message);
+    return text;
+}
+
+static void
+assert_line(const char *text, const char *line)
+{
+    char whole[256];
+    snprintf(whole, sizeof whole, "\n%s\n", line);
+    if (!strstr(text, whole))
+        fail_msg("no line '%s' in:\n%s", line, text);
+}
+
+static void
+requests_are_counted_by_method_and_outcome(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
+    request.container_id = container_id(id, 7);
+    request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
+    request.start_container = &start;
+    enum gcs_status refused = gcs_call(f->host, &request, NULL, &err);
+    assert_int_equal(GCS_NOT_FOUND, refused);
+    gcs_error_clear(&err);
+
+    char *text = host_metrics(f);
+
+    assert_line(text, "gcs_requests_total{method=\"Ping\",outcome=\"OK\"} 3");
+    assert_line(text, "gcs_requests_total{method=\"StartContainer\",outcome=\"NOT_FOUND\"} 1");
+    assert_line(text, "gcs_request_duration_seconds_count{method=\"Ping\"} 3");
+    assert_line(text, "gcs_request_duration_seconds_bucket{method=\"Ping\",le=\"+Inf\"} 3");
+    assert_line(text, "gcs_sessions 1");
+    assert_line(text, "gcs_inbox_connected 1");
+    assert_line(text, "gcs_inconsistent 0");
+    assert_line(text, "gcs_containers 0");
+    assert_null(strstr(text, "method=\"CreateContainer\""));
+    assert_non_null(strstr(text, "\nprocess_open_fds "));
+    free(text);
+}
+
+static void
+gcsctl_prints_the_text_as_it_is(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char command[512], text[64 * 1024];
+    assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
+    snprintf(command, sizeof command, "%s --connect '%s' metrics", GCSCTL_PROGRAM, f->url);
+
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t size = fread(text, 1, sizeof text - 1, pipe);
+    text[size] = '\0';
+    assert_int_equal(0, pclose(pipe));
+
+    assert_memory_equal("# HELP ", text, 7);
+    assert_line(text, "gcs_requests_total{method=\"Ping\",outcome=\"OK\"} 1");
+    assert_int_equal('\n', text[size - 1]);
+}
+
+static void
+containers_and_a_failed_undo_are_shown(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    host_add_volume(f);
+    (void)host_run(f, 0);
+    struct error why;
+    error_set(&why, STATUS_INTERNAL, 0, "a test");
+    sidecar_set_inconsistent(f->sidecar, &why);
+
+    char *text = host_metrics(f);
+
+    assert_line(text, "gcs_containers 1");
+    assert_line(text, "gcs_inconsistent 1");
+    free(text);
+}
+
+static void
+without_a_policy_nothing_is_told(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    char *text = NULL;
+
+    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_metrics(f->host, &text, &err));
+
+    assert_null(text);
+    assert_non_null(strstr(err.message, "no security policy is set"));
+    gcs_error_clear(&err);
+}
+
+static void
+a_page_that_does_not_exist_is_refused(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__GetMetrics page = GCS__V1__GET_METRICS__INIT;
+    page.first_family = UINT32_MAX;
+    request.body_case = GCS__V1__REQUEST__BODY_GET_METRICS;
+    request.get_metrics = &page;
+
+    assert_int_equal(GCS_OUT_OF_RANGE, gcs_call(f->host, &request, NULL, &err));
+    gcs_error_clear(&err);
+}
+
+/* A family is never cut, so the largest one must fit into the smallest answer: everything has happened,
+ * often. */
+static void
+every_family_fits_into_the_smallest_answer(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct metrics *metrics = metrics_new();
+    struct rpc_metrics *counts = rpc_metrics_new(metrics, f->sidecar->server);
+    for (size_t i = 0; i < sidecar_methods.count; i++)
+        for (int status = 0; status <= STATUS_UNAUTHENTICATED; status++)
+            for (int times = 0; times < 1000; times++)
+                rpc_metrics_answered(counts, &sidecar_methods.rows[i], (enum status)status, 100 * NS_PER_S);
+
+    size_t next = 0, pages = 0;
+    do {
+        struct error err;
+        char *text = NULL;
+        assert_int_equal(STATUS_OK, metrics_text(metrics, next, 1, &next, &text, &err));
+        if (strlen(text) > LIMIT_METRICS_BYTES)
+            fail_msg("a family has %zu bytes: %.60s", strlen(text), text);
+        free(text);
+        pages++;
+    } while (next != 0);
+    assert_true(pages > 2);
+
+    rpc_metrics_free(counts);
+    metrics_free(metrics);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(requests_are_counted_by_method_and_outcome, fixture_setup_policy,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(gcsctl_prints_the_text_as_it_is, fixture_setup_policy,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(containers_and_a_failed_undo_are_shown, fixture_setup_policy,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(without_a_policy_nothing_is_told, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_page_that_does_not_exist_is_refused, fixture_setup_policy,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(every_family_fits_into_the_smallest_answer, fixture_setup,
+                                        fixture_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
