@@ -280,6 +280,15 @@ GCS_API enum gcs_status gcs_write(struct gcs_connection *conn, const char *conta
                                   struct gcs_error *err);
 
 /*
+ * Closes a stream to this side. Input: the process reads its end. Output: what is kept is dropped, what comes
+ * is discarded, and the process never waits for a reader. A repeat changes nothing.
+ *
+ * GCS_FAILED_PRECONDITION  the process was started without this stream
+ */
+GCS_API enum gcs_status gcs_close_stream(struct gcs_connection *conn, const char *container_id,
+                                         uint32_t process_id, Gcs__V1__Stream stream, struct gcs_error *err);
+
+/*
  * Sets the size of a process's terminal, in character cells, 1 to 65,535 each.
  *
  * GCS_FAILED_PRECONDITION  it has no terminal, or its last user is gone

@@ -194,6 +194,19 @@ gcs_write(struct gcs_connection *conn, const char *container_id, uint32_t proces
 }
 
 enum gcs_status
+gcs_close_stream(struct gcs_connection *conn, const char *container_id, uint32_t process_id,
+                 Gcs__V1__Stream stream, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, container_id);
+    Gcs__V1__CloseStream close = GCS__V1__CLOSE_STREAM__INIT;
+    close.process_id = process_id;
+    close.stream = stream;
+    request.body_case = GCS__V1__REQUEST__BODY_CLOSE_STREAM;
+    request.close_stream = &close;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_CLOSE_STREAM, NULL, err);
+}
+
+enum gcs_status
 gcs_resize(struct gcs_connection *conn, const char *container_id, uint32_t process_id, uint32_t height,
            uint32_t width, struct gcs_error *err)
 {

@@ -1,4 +1,4 @@
-/* Commands about one process: exec and logs. */
+/* Commands about one process: exec, logs and close. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,4 +138,45 @@ command_logs(struct tool *tool, const struct arguments *arguments)
         }
     }
     return EXIT_STATUS_OK;
+}
+
+static bool
+stream_parse(const char *name, Gcs__V1__Stream *ret)
+{
+    static const struct {
+        const char *name;
+        Gcs__V1__Stream stream;
+    } streams[] = {{"stdin", GCS__V1__STREAM__STREAM_STDIN},
+                   {"stdout", GCS__V1__STREAM__STREAM_STDOUT},
+                   {"stderr", GCS__V1__STREAM__STREAM_STDERR}};
+    for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+        if (strcmp(name, streams[i].name) != 0)
+            continue;
+        *ret = streams[i].stream;
+        return true;
+    }
+    return false;
+}
+
+int
+command_close(struct tool *tool, const struct arguments *arguments)
+{
+    Gcs__V1__Stream stream;
+    uint32_t process_id;
+    struct error local;
+    struct arguments rest = *arguments;
+    rest.items++;
+    rest.count--;
+    if (!stream_parse(arguments->items[0], &stream)) {
+        (void)error_set(&local, STATUS_INVALID_ARGUMENT, 0, "'%s' is none of stdin, stdout and stderr",
+                        arguments->items[0]);
+        return tool_fail_local(tool, "close", &local);
+    }
+    int failed = process_of_arguments(tool, "close", &rest, &process_id);
+    if (failed != EXIT_STATUS_OK)
+        return failed;
+    struct gcs_error err = {0};
+    if (gcs_close_stream(tool->conn, rest.items[0], process_id, stream, &err) != GCS_OK)
+        return tool_fail(tool, "close", &err);
+    return tool_result(tool, json_pack("{s:s}", "closed", arguments->items[0]), "%s", "");
 }

@@ -102,6 +102,7 @@ int command_wait(struct tool *tool, const struct arguments *arguments);
 int command_kill(struct tool *tool, const struct arguments *arguments);
 int command_ps(struct tool *tool, const struct arguments *arguments);
 int command_props(struct tool *tool, const struct arguments *arguments);
+int command_close(struct tool *tool, const struct arguments *arguments);
 int command_logs(struct tool *tool, const struct arguments *arguments);
 int command_shutdown(struct tool *tool, const struct arguments *arguments);
 int command_delete(struct tool *tool, const struct arguments *arguments);

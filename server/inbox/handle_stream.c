@@ -1,5 +1,5 @@
-/* ReadStream and WriteStream: standard output, errors and input, by offset. ResizeConsole: the terminal they
- * are. */
+/* ReadStream, WriteStream and CloseStream: standard output, errors and input, by offset. ResizeConsole: the
+ * terminal they are. */
 #include "server/base/clock.h"
 #include "server/inbox/handlers.h"
 #include "server/inbox/process.h"
@@ -177,6 +177,36 @@ handle_write_stream(struct request *req)
     if (!stdio_wait_input(stream->process->stdio, &stream->waiter, clock_now_ns() + WRITE_WAIT_MS * NS_PER_MS,
                           write_over, stream))
         write_answer(stream, false);
+}
+
+static enum status
+close_stream(struct stream *stream, struct error *err)
+{
+    const Gcs__V1__CloseStream *call = stream->req->call->close_stream;
+    if (call->stream == GCS__V1__STREAM__STREAM_UNSPECIFIED)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "close_stream.stream: missing");
+    TRY(open_stream(stream, call->process_id, err));
+    if (call->stream == GCS__V1__STREAM__STREAM_STDIN)
+        return stdio_close_input(stream->process->stdio, err);
+    enum stdio_stream which = call->stream == GCS__V1__STREAM__STREAM_STDOUT ? STDIO_OUT : STDIO_ERR;
+    return stdio_close_output(stream->process->stdio, which, err);
+}
+
+void
+handle_close_stream(struct request *req)
+{
+    struct error err;
+    struct stream stream = {.req = req};
+    if (close_stream(&stream, &err) != STATUS_OK) {
+        stream_reject(&stream, &err);
+        return;
+    }
+    Gcs__V1__CloseStreamResponse body = GCS__V1__CLOSE_STREAM_RESPONSE__INIT;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_CLOSE_STREAM;
+    response.close_stream = &body;
+    process_unref(stream.process);
+    request_reply(req, &response);
 }
 
 static enum status

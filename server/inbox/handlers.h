@@ -24,6 +24,7 @@ void handle_signal_process(struct request *req);
 /* handle_stream.c */
 void handle_read_stream(struct request *req);
 void handle_write_stream(struct request *req);
+void handle_close_stream(struct request *req);
 void handle_resize_console(struct request *req);
 
 /* handle_properties.c */

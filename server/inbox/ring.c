@@ -115,6 +115,14 @@ ring_forget(struct ring *ring, uint64_t offset)
     }
 }
 
+void
+ring_drop(struct ring *ring)
+{
+    ring->discarded += ring->used;
+    ring_forget(ring, ring_end(ring));
+    ring->limit = 0;
+}
+
 size_t
 ring_copy(const struct ring *ring, uint64_t offset, char *ret, size_t max)
 {

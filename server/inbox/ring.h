@@ -44,6 +44,9 @@ void ring_put(struct ring *ring, const char *bytes, size_t size);
  */
 void ring_forget(struct ring *ring, uint64_t offset);
 
+/* Discards what is kept and, from now on, all that comes, as though the limit had been 0. */
+void ring_drop(struct ring *ring);
+
 /* Copies what lies from `offset` (first to ring_end()) on, at most `max` bytes; returns how many. */
 size_t ring_copy(const struct ring *ring, uint64_t offset, char *ret, size_t max);
 

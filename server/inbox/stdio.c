@@ -29,6 +29,7 @@ struct output {
     bool open;       /* more may come; guarded by the lock, as is all below */
     bool paused;     /* the ring is full: not watched */
     bool lossy;      /* discards rather than pauses */
+    bool closed;     /* stdio_close_output() */
     int64_t read_ns; /* when it was last read, or opened */
     struct ring ring;
     struct waiters waiters;
@@ -429,18 +430,36 @@ stdio_read(struct stdio *stdio, enum stdio_stream which, uint64_t offset, char *
     if (!output->wanted)
         return error_set(err, STATUS_FAILED_PRECONDITION, 0, "the process was started without this stream");
     mutex_lock(&stdio->lock);
-    enum status status = offset_check(output, offset, err);
+    enum status status =
+        output->closed ? error_set(err, STATUS_FAILED_PRECONDITION, 0, "this stream is closed to readers")
+                       : offset_check(output, offset, err);
     if (status == STATUS_OK) {
         ring_forget(&output->ring, offset);
         *ret_size = ring_copy(&output->ring, offset, ret, max);
         *ret_eof = !output->open && offset + *ret_size == ring_end(&output->ring);
     }
     output->read_ns = clock_now_ns();
-    output->lossy = stdio->config.denied;
+    output->lossy = stdio->config.denied || output->closed;
     if (output->ring.used < output->ring.limit)
         resume(stdio, output);
     mutex_unlock(&stdio->lock);
     return status;
+}
+
+enum status
+stdio_close_output(struct stdio *stdio, enum stdio_stream which, struct error *err)
+{
+    struct output *output = &stdio->outputs[which];
+    if (!output->wanted)
+        return error_set(err, STATUS_FAILED_PRECONDITION, 0, "the process was started without this stream");
+    mutex_lock(&stdio->lock);
+    output->closed = output->lossy = true;
+    ring_drop(&output->ring);
+    resume(stdio, output);
+    struct waiter *woken = waiters_take(&output->waiters);
+    mutex_unlock(&stdio->lock);
+    waiters_run(woken);
+    return STATUS_OK;
 }
 
 bool
@@ -450,7 +469,7 @@ stdio_wait_output(struct stdio *stdio, enum stdio_stream which, uint64_t offset,
     struct output *output = &stdio->outputs[which];
     mutex_lock(&stdio->lock);
     bool parked =
-        output->open && !stdio->closing && ring_end(&output->ring) <= offset &&
+        output->open && !output->closed && !stdio->closing && ring_end(&output->ring) <= offset &&
         waiters_park(&output->waiters, waiter, stdio->config.timers, deadline_ns, run, arg) == STATUS_OK;
     mutex_unlock(&stdio->lock);
     return parked;
@@ -523,6 +542,26 @@ stdio_write(struct stdio *stdio, uint64_t offset, const void *bytes, size_t size
     if (status == STATUS_OK)
         *ret_accepted = stdio->input.accepted;
     mutex_unlock(&stdio->lock);
+    return status;
+}
+
+enum status
+stdio_close_input(struct stdio *stdio, struct error *err)
+{
+    struct waiter *woken = NULL;
+    enum status status = STATUS_OK;
+    mutex_lock(&stdio->lock);
+    if (!stdio->input.wanted || (stdio->input.fd < 0 && !stdio->input.ended)) {
+        status = error_set(err, STATUS_FAILED_PRECONDITION, 0, "the process has no standard input");
+    } else if (!stdio->input.ended) {
+        end_input(stdio);
+        if (!stdio->input.ended)
+            status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the terminal is full; ask again");
+        else
+            woken = waiters_take(&stdio->input.waiters);
+    }
+    mutex_unlock(&stdio->lock);
+    waiters_run(woken);
     return status;
 }
 

@@ -84,7 +84,7 @@ void stdio_free(struct stdio *stdio);
  * ret_size  0: nothing yet, unless *ret_eof
  * ret_eof   nothing comes after what was copied
  *
- *   STATUS_FAILED_PRECONDITION  the stream was not asked for
+ *   STATUS_FAILED_PRECONDITION  the stream was not asked for, or stdio_close_output() has closed it
  *   STATUS_OUT_OF_RANGE         `offset` is forgotten; the text names the first one left
  *   STATUS_INVALID_ARGUMENT     `offset` is beyond the end
  */
@@ -111,6 +111,23 @@ MUST_CHECK enum status stdio_write(struct stdio *stdio, uint64_t offset, const v
 /* Parks `waiter` until the input may take more. False as above, or when there is no input any more. */
 bool stdio_wait_input(struct stdio *stdio, struct waiter *waiter, int64_t deadline_ns, waiter_fn *run,
                       void *arg);
+
+/*
+ * Nobody will read this output: what is kept is dropped, what comes is discarded, and the process never
+ * waits. Reads are refused, waiting ones woken. A repeat changes nothing.
+ *
+ *   STATUS_FAILED_PRECONDITION  the stream was not asked for
+ */
+MUST_CHECK enum status stdio_close_output(struct stdio *stdio, enum stdio_stream which, struct error *err);
+
+/*
+ * Nothing more will be written: the process reads the end of its input, after what was accepted. Waiting
+ * writes are woken. A repeat changes nothing.
+ *
+ *   STATUS_FAILED_PRECONDITION  input was not asked for, or is not here yet
+ *   STATUS_RESOURCE_EXHAUSTED   a terminal that is full, so that its end-of-file character has no room: later
+ */
+MUST_CHECK enum status stdio_close_input(struct stdio *stdio, struct error *err);
 
 /* Closes the input: its process has ended. Later writes are refused, waiting ones woken. */
 void stdio_end_input(struct stdio *stdio);

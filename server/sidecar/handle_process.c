@@ -246,6 +246,12 @@ handle_write_stream(struct request *req)
 }
 
 void
+handle_close_stream(struct request *req)
+{
+    handle_stream(req, req->call->close_stream->process_id);
+}
+
+void
 handle_resize_console(struct request *req)
 {
     const Gcs__V1__ResizeConsole *resize = req->call->resize_console;

@@ -37,6 +37,7 @@ void handle_wait_for_process(struct request *req);
 void handle_signal_process(struct request *req);
 void handle_read_stream(struct request *req);
 void handle_write_stream(struct request *req);
+void handle_close_stream(struct request *req);
 void handle_resize_console(struct request *req);
 
 /* handle_refused.c */

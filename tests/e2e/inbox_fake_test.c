@@ -325,6 +325,35 @@ a_size_is_refused_where_it_cannot_be(void **state)
 }
 
 static void
+a_stream_is_closed_only_where_there_is_one(void **state)
+{
+    struct guest *guest = *state;
+    const struct guest_container quiet = {.args = ARGS("cat"), .stdio_denied = true};
+    const struct guest_container piped = {.args = ARGS("cat"), .stdin_wanted = true};
+    const struct guest_container plain = {.args = ARGS("cat")}; /* ends at once, and stays known */
+    uint32_t process = 0, without_input = 0;
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &piped);
+    assert_int_equal(guest_exec(guest, GUEST_ID_A, &plain, &without_input), STATUS_OK);
+    assert_int_equal(guest_exec(guest, GUEST_ID_A, &quiet, &process), STATUS_OK);
+    const struct {
+        const char *id;
+        uint32_t process;
+        Gcs__V1__Stream stream;
+        int status;
+    } cases[] = {
+        {GUEST_ID_A, init, GCS__V1__STREAM__STREAM_UNSPECIFIED, STATUS_INVALID_ARGUMENT},
+        {GUEST_ID_A, without_input, GCS__V1__STREAM__STREAM_STDIN, STATUS_FAILED_PRECONDITION},
+        {GUEST_ID_A, process, GCS__V1__STREAM__STREAM_STDOUT, STATUS_PERMISSION_DENIED},
+        {GUEST_ID_A, init + 77, GCS__V1__STREAM__STREAM_STDOUT, STATUS_NOT_FOUND},
+        {GUEST_ID_B, init, GCS__V1__STREAM__STREAM_STDOUT, STATUS_NOT_FOUND},
+        {GUEST_ID_A, init, GCS__V1__STREAM__STREAM_STDERR, STATUS_OK},
+        {GUEST_ID_A, init, GCS__V1__STREAM__STREAM_STDERR, STATUS_OK},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(guest_close(guest, cases[i].id, cases[i].process, cases[i].stream), cases[i].status);
+}
+
+static void
 process_ids_are_never_used_again(void **state)
 {
     struct guest *guest = *state;
@@ -468,6 +497,7 @@ main(void)
         CASE(input_is_taken_as_fast_as_it_is_read),
         CASE(terminal_of_a_fake_process_echoes),
         CASE(a_size_is_refused_where_it_cannot_be),
+        CASE(a_stream_is_closed_only_where_there_is_one),
         CASE(process_ids_are_never_used_again),
         CASE(old_ended_processes_make_way_for_new_ones),
         CASE(a_source_must_exist_below_the_sandbox_root),

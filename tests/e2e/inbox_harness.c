@@ -472,6 +472,18 @@ guest_signal(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Sig
 }
 
 int
+guest_close(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Stream stream)
+{
+    REQUEST(call, id);
+    Gcs__V1__CloseStream body = GCS__V1__CLOSE_STREAM__INIT;
+    body.process_id = process;
+    body.stream = stream;
+    call.body_case = GCS__V1__REQUEST__BODY_CLOSE_STREAM;
+    call.close_stream = &body;
+    return call_status(guest, &call);
+}
+
+int
 guest_resize(struct guest *guest, const char *id, uint32_t process, uint32_t height, uint32_t width)
 {
     REQUEST(call, id);

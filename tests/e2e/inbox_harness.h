@@ -81,6 +81,7 @@ int guest_run(struct guest *guest, const char *id, uint32_t *ret_process); /* St
 int guest_exec(struct guest *guest, const char *id, const struct guest_container *process,
                uint32_t *ret_process);
 int guest_signal(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Signal number);
+int guest_close(struct guest *guest, const char *id, uint32_t process, Gcs__V1__Stream stream);
 int guest_resize(struct guest *guest, const char *id, uint32_t process, uint32_t height, uint32_t width);
 int guest_shutdown(struct guest *guest, const char *id, bool forced);
 int guest_delete(struct guest *guest, const char *id);

@@ -237,6 +237,28 @@ a_terminal_changes_its_size_and_its_process_gets_the_signal(void **state)
 }
 
 static void
+closed_streams_end_the_input_and_let_the_output_run(void **state)
+{
+    struct guest *guest = *state;
+    const struct guest_container writer = {.args = ARGS("sh", "-c", "cat; head -c 4194304 /dev/zero; exit 6"),
+                                           .stdin_wanted = true};
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &writer);
+    char byte;
+    size_t size;
+    bool eof;
+
+    assert_int_equal(guest_close(guest, GUEST_ID_A, init, GCS__V1__STREAM__STREAM_STDOUT), STATUS_OK);
+    assert_int_equal(guest_close(guest, GUEST_ID_A, init, GCS__V1__STREAM__STREAM_STDIN), STATUS_OK);
+
+    assert_int_equal(guest_wait(guest, GUEST_ID_A, init, 20000).code, 6);
+    assert_int_equal(
+        guest_read(guest, GUEST_ID_A, init, GCS__V1__STREAM__STREAM_STDOUT, 0, 0, &byte, 1, &size, &eof),
+        STATUS_FAILED_PRECONDITION);
+    guest_container_down(guest, GUEST_ID_A);
+    nothing_is_left(guest, GUEST_ID_A);
+}
+
+static void
 input_comes_back_once_however_often_it_is_sent(void **state)
 {
     struct guest *guest = *state;
@@ -580,6 +602,7 @@ main(void)
         CASE(signal_reaches_an_extra_process_alone),
         CASE(terminal_of_init_and_exec_carries_both_directions),
         CASE(a_terminal_changes_its_size_and_its_process_gets_the_signal),
+        CASE(closed_streams_end_the_input_and_let_the_output_run),
         CASE(input_comes_back_once_however_often_it_is_sent),
         CASE(a_mebibyte_of_output_waits_after_the_exit),
         CASE(a_background_child_that_holds_the_output_cuts_the_wait),

@@ -88,6 +88,7 @@ answer_of(struct test_inbox *inbox, struct request *req)
         ANSWER(INBOX_DELETE, delete_container_state, Gcs__V1__DeleteContainerStateResponse,
                GCS__V1__DELETE_CONTAINER_STATE_RESPONSE__INIT)
         ANSWER(INBOX_READ, read_stream, Gcs__V1__ReadStreamResponse, GCS__V1__READ_STREAM_RESPONSE__INIT)
+        ANSWER(INBOX_CLOSE, close_stream, Gcs__V1__CloseStreamResponse, GCS__V1__CLOSE_STREAM_RESPONSE__INIT)
         ANSWER(INBOX_WRITE, write_stream, Gcs__V1__WriteStreamResponse, GCS__V1__WRITE_STREAM_RESPONSE__INIT)
 #undef ANSWER
     default:
@@ -249,6 +250,7 @@ static const struct rpc_method rows[] = {
     ROW(INBOX_DELETE, "DeleteContainerState", handle),
     ROW(INBOX_READ, "ReadStream", handle),
     ROW(INBOX_WRITE, "WriteStream", handle),
+    ROW(INBOX_CLOSE, "CloseStream", handle),
     {.arm = INBOX_SETTINGS,
      .resource = 5,
      .name = "ModifySettings/ContainerScratch",

@@ -38,6 +38,7 @@ struct test_inbox;
 #define INBOX_WATCH      GCS__V1__REQUEST__BODY_WATCH_EVENTS
 #define INBOX_READ       GCS__V1__REQUEST__BODY_READ_STREAM
 #define INBOX_WRITE      GCS__V1__REQUEST__BODY_WRITE_STREAM
+#define INBOX_CLOSE      GCS__V1__REQUEST__BODY_CLOSE_STREAM
 
 /* The process that a start or an exec of the test inbox answers with: the first is INBOX_FIRST_PROCESS, each
  * next one more. */

@@ -175,7 +175,12 @@ denied_streams_are_cleared_in_the_document_and_refused_to_the_host(void **state)
         assert_int_equal(GCS_PERMISSION_DENIED,
                          gcs_resize(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], 24, 80, &err));
         gcs_error_clear(&err);
+        assert_int_equal(GCS_PERMISSION_DENIED,
+                         gcs_close_stream(f->host, i < 2 ? id : GCS_UVM_ID, processes[i],
+                                          GCS__V1__STREAM__STREAM_STDIN, &err));
+        gcs_error_clear(&err);
     }
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CLOSE, NULL));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_RESIZE, NULL));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_READ, NULL));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_WRITE, NULL));
@@ -212,7 +217,7 @@ a_terminal_is_refused_where_streams_are_denied_and_nothing_is_left(void **state)
 }
 
 static void
-allowed_streams_are_read_and_written_through_the_inbox(void **state)
+allowed_streams_are_read_written_and_closed_through_the_inbox(void **state)
 {
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
@@ -224,6 +229,15 @@ allowed_streams_are_read_and_written_through_the_inbox(void **state)
     assert_int_equal(GCS_OK, gcs_read(f->host, id, init, GCS__V1__STREAM__STREAM_STDERR, 5, 0, NULL, &err));
     gcs_write(f->host, id, init, "input", 5, true, &offset, &err);
     gcs_error_clear(&err);
+    assert_int_equal(GCS_OK, gcs_close_stream(f->host, id, init, GCS__V1__STREAM__STREAM_STDERR, &err));
+    inbox_refuse(f->inbox, INBOX_CLOSE, NULL, 1, STATUS_FAILED_PRECONDITION);
+    assert_int_equal(GCS_FAILED_PRECONDITION,
+                     gcs_close_stream(f->host, id, init, GCS__V1__STREAM__STREAM_STDIN, &err));
+    assert_int_equal(0x80370105, err.hresult);
+    gcs_error_clear(&err);
+    const Gcs__V1__CloseStream *close = inbox_message(f->inbox, INBOX_CLOSE, id, 0)->request->close_stream;
+    assert_int_equal(init, close->process_id);
+    assert_int_equal(GCS__V1__STREAM__STREAM_STDERR, close->stream);
 
     const Gcs__V1__ReadStream *read = inbox_message(f->inbox, INBOX_READ, id, 0)->request->read_stream;
     const Gcs__V1__WriteStream *write = inbox_message(f->inbox, INBOX_WRITE, id, 0)->request->write_stream;
@@ -402,14 +416,16 @@ unknown_processes_and_containers_are_not_found_here(void **state)
     } cases[] = {{id, init + 77, 0x80070490}, {other, init, 0xC037010E}};
     for (size_t i = 0; i < 2; i++) {
         uint32_t pid = cases[i].process_id;
-        for (size_t call = 0; call < 5; call++) {
+        for (size_t call = 0; call < 6; call++) {
             enum gcs_status status =
                 call == 0   ? gcs_wait(f->host, cases[i].id, pid, 0, &end, &err)
                 : call == 1 ? gcs_signal(f->host, cases[i].id, pid, GCS__V1__SIGNAL__SIGNAL_CTRL_C, &err)
                 : call == 2
                     ? gcs_read(f->host, cases[i].id, pid, GCS__V1__STREAM__STREAM_STDOUT, 0, 0, NULL, &err)
                 : call == 3 ? gcs_write(f->host, cases[i].id, pid, "", 0, true, &offset, &err)
-                            : gcs_resize(f->host, cases[i].id, pid, 24, 80, &err);
+                : call == 4
+                    ? gcs_resize(f->host, cases[i].id, pid, 24, 80, &err)
+                    : gcs_close_stream(f->host, cases[i].id, pid, GCS__V1__STREAM__STREAM_STDIN, &err);
             assert_int_equal(GCS_NOT_FOUND, status);
             assert_int_equal(cases[i].hresult, err.hresult);
             gcs_error_clear(&err);
@@ -553,7 +569,7 @@ main(void)
         TEST_NO_POLICY(the_inbox_gets_the_narrowed_environment_and_nothing_that_was_dropped),
         TEST_NO_POLICY(denied_streams_are_cleared_in_the_document_and_refused_to_the_host),
         TEST_NO_POLICY(a_terminal_is_refused_where_streams_are_denied_and_nothing_is_left),
-        TEST(allowed_streams_are_read_and_written_through_the_inbox),
+        TEST(allowed_streams_are_read_written_and_closed_through_the_inbox),
         TEST(a_terminals_size_reaches_the_inbox_and_its_refusal_the_host),
         TEST(a_terminals_size_outside_of_its_range_never_reaches_the_inbox),
         TEST_NO_POLICY(signals_follow_the_rules_of_the_process_they_are_for),

@@ -117,6 +117,7 @@ reply_empty(struct request *req)
     Gcs__V1__ShutdownGracefulResponse graceful = GCS__V1__SHUTDOWN_GRACEFUL_RESPONSE__INIT;
     Gcs__V1__ShutdownForcedResponse forced = GCS__V1__SHUTDOWN_FORCED_RESPONSE__INIT;
     Gcs__V1__SignalProcessResponse signalled = GCS__V1__SIGNAL_PROCESS_RESPONSE__INIT;
+    Gcs__V1__CloseStreamResponse closed = GCS__V1__CLOSE_STREAM_RESPONSE__INIT;
     Gcs__V1__ResizeConsoleResponse resized = GCS__V1__RESIZE_CONSOLE_RESPONSE__INIT;
     Gcs__V1__ModifySettingsResponse modified = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
     Gcs__V1__BlockCimsResponse digests = GCS__V1__BLOCK_CIMS_RESPONSE__INIT;
@@ -135,6 +136,9 @@ reply_empty(struct request *req)
         break;
     case GCS__V1__REQUEST__BODY_SIGNAL_PROCESS:
         response.signal_process = &signalled;
+        break;
+    case GCS__V1__REQUEST__BODY_CLOSE_STREAM:
+        response.close_stream = &closed;
         break;
     case GCS__V1__REQUEST__BODY_RESIZE_CONSOLE:
         response.resize_console = &resized;
@@ -529,6 +533,15 @@ handle_resize(struct request *req)
 }
 
 static void
+handle_close(struct request *req)
+{
+    const Gcs__V1__CloseStream *close = req->call->close_stream;
+    record(req->app, "close stream %d of %u", (int)close->stream, close->process_id);
+    if (!refused(req))
+        reply_empty(req);
+}
+
+static void
 handle_properties(struct request *req)
 {
     Gcs__V1__ProcessDetails init = GCS__V1__PROCESS_DETAILS__INIT;
@@ -607,6 +620,7 @@ static const struct rpc_method rows[] = {
     ROW(WRITE_STREAM, handle_write),
     ROW(SIGNAL_PROCESS, handle_signal),
     ROW(RESIZE_CONSOLE, handle_resize),
+    ROW(CLOSE_STREAM, handle_close),
     ROW(SHUTDOWN_GRACEFUL, handle_graceful),
     ROW(SHUTDOWN_FORCED, handle_forced),
     ROW(GET_PROPERTIES, handle_properties),

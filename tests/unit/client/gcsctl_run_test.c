@@ -596,6 +596,7 @@ each_command_has_a_json_result(void **state)
         {{"kill", ID, "--signal=TERM", "--json"}, "process_id"},
         {{"ps", ID, "--json"}, "image_name"},
         {{"props", ID, "--json"}, "memory_bytes"},
+        {{"close", "stderr", ID, "--json"}, "closed"},
         {{"shutdown", ID, "--json"}, "container_id"},
         {{"delete", ID, "--json"}, "deleted"},
         {{"events", "--json"}, "seq"},
@@ -754,6 +755,31 @@ a_size_that_the_guest_refuses_does_not_end_the_process(void **state)
 }
 
 static void
+close_names_a_stream_and_a_process(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct guest_behaviour behaviour = {0};
+    static const struct {
+        const char *words[5], *log;
+        int status;
+    } rows[] = {
+        {{"close", "stdin", ID}, "close stream 3 of 1\n", 0},
+        {{"close", "stdout", ID, "7"}, "close stream 1 of 7\n", 0},
+        {{"close", "stderr", ID, "7"}, "close stream 2 of 7\n", 0},
+        {{"close", "stdnull", ID, "7"}, "", 125},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        guest_is(fixture, &behaviour);
+
+        begin(fixture, rows[i].words);
+
+        assert_int_equal(finish(fixture), rows[i].status);
+        assert_string_equal(fixture->log, rows[i].log);
+        fixture = again(state);
+    }
+}
+
+static void
 a_failure_with_json_is_one_object_with_its_status(void **state)
 {
     struct fixture *fixture = *state;
@@ -804,6 +830,7 @@ main(void)
         TEST(a_terminal_is_raw_while_the_process_runs_and_as_before_afterwards),
         TEST(the_size_of_the_terminal_follows_ours_until_the_process_ends),
         TEST(a_size_that_the_guest_refuses_does_not_end_the_process),
+        TEST(close_names_a_stream_and_a_process),
         TEST(a_failure_with_json_is_one_object_with_its_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

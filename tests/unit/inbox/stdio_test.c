@@ -1,6 +1,8 @@
 #include "server/inbox/stdio.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -304,6 +306,108 @@ input_of_a_process_that_has_ended_is_refused_and_its_writer_woken(void **state)
 }
 
 static void
+closed_output_is_dropped_and_never_holds_the_process_up(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct waiter waiter;
+    char bytes[16];
+    static const char much[1024 * 1024];
+    size_t size = 0;
+    bool eof = false;
+    open_streams(fixture, (struct stdio_config){.output = true, .buffer_bytes = 4096});
+    process_writes(fixture, "kept", 4);
+    assert_int_equal(read_from(fixture, 0, bytes, sizeof bytes, &eof), 4);
+    assert_true(stdio_wait_output(fixture->stdio, STDIO_OUT, 4, &waiter, clock_now_ns() + GATE_PATIENCE_NS,
+                                  on_woken, fixture));
+
+    assert_int_equal(stdio_close_output(fixture->stdio, STDIO_OUT, &err), STATUS_OK);
+
+    assert_true(gate_wait(&fixture->woken, 1));
+    process_writes(fixture, much, sizeof much); /* with a reader's bound it would wait for ever */
+    assert_int_equal(stdio_read(fixture->stdio, STDIO_OUT, 4, bytes, sizeof bytes, &size, &eof, &err),
+                     STATUS_FAILED_PRECONDITION);
+    assert_false(stdio_wait_output(fixture->stdio, STDIO_OUT, 4, &waiter, clock_now_ns() + GATE_PATIENCE_NS,
+                                   on_woken, fixture));
+    process_writes(fixture, much, sizeof much); /* the refused read does not make it wait again */
+    assert_int_equal(stdio_close_output(fixture->stdio, STDIO_OUT, &err), STATUS_OK);
+    stdio_child_ends_close(fixture->ends);
+    assert_true(gate_wait(&fixture->quiet, 1));
+    assert_int_equal(stdio_discarded(fixture->stdio), 4 + 2 * sizeof much);
+    assert_true(stdio_is_drained(fixture->stdio));
+    assert_int_equal(stdio_close_output(fixture->stdio, STDIO_ERR, &err), STATUS_FAILED_PRECONDITION);
+}
+
+static void
+a_process_that_waits_for_a_reader_goes_on_when_its_output_is_closed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    char bytes[4096] = {0};
+    open_streams(fixture, (struct stdio_config){.output = true, .buffer_bytes = sizeof bytes});
+    assert_int_equal(fcntl(fixture->ends[1], F_SETFL, O_NONBLOCK), 0);
+    struct pollfd room = {.fd = fixture->ends[1], .events = POLLOUT};
+    while (poll(&room, 1, 200) == 1) /* until the buffer and the pipe are full */
+        assert_true(write(fixture->ends[1], bytes, sizeof bytes) > 0 || errno == EAGAIN);
+
+    assert_int_equal(stdio_close_output(fixture->stdio, STDIO_OUT, &err), STATUS_OK);
+
+    assert_int_equal(poll(&room, 1, (int)(GATE_PATIENCE_NS / NS_PER_MS)), 1);
+}
+
+static void
+closed_input_ends_after_what_was_accepted_and_refuses_the_rest(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct waiter waiter;
+    uint64_t accepted = 0;
+    char bytes[8];
+    open_streams(fixture, (struct stdio_config){.input = true});
+    assert_int_equal(stdio_write(fixture->stdio, 0, "abc", 3, false, &accepted, &err), STATUS_OK);
+
+    assert_int_equal(stdio_close_input(fixture->stdio, &err), STATUS_OK);
+
+    assert_int_equal(fd_read_full(fixture->ends[0], bytes, sizeof bytes), 3);
+    assert_memory_equal(bytes, "abc", 3);
+    assert_int_equal(stdio_write(fixture->stdio, 3, "d", 1, false, &accepted, &err),
+                     STATUS_FAILED_PRECONDITION);
+    assert_false(
+        stdio_wait_input(fixture->stdio, &waiter, clock_now_ns() + GATE_PATIENCE_NS, on_woken, fixture));
+    assert_int_equal(stdio_close_input(fixture->stdio, &err), STATUS_OK);
+}
+
+static void
+closing_the_input_wakes_who_waits_to_write(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct waiter waiter;
+    static const char much[1024 * 1024];
+    uint64_t accepted = 0;
+    open_streams(fixture, (struct stdio_config){.input = true});
+    assert_int_equal(stdio_write(fixture->stdio, 0, much, sizeof much, false, &accepted, &err), STATUS_OK);
+    assert_true(accepted < sizeof much);
+    assert_true(
+        stdio_wait_input(fixture->stdio, &waiter, clock_now_ns() + GATE_PATIENCE_NS, on_woken, fixture));
+
+    assert_int_equal(stdio_close_input(fixture->stdio, &err), STATUS_OK);
+
+    assert_true(gate_wait(&fixture->woken, 1));
+    assert_int_equal(fixture->woken.count, 1);
+}
+
+static void
+input_that_was_not_asked_for_cannot_be_closed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    open_streams(fixture, (struct stdio_config){.output = true});
+
+    assert_int_equal(stdio_close_input(fixture->stdio, &err), STATUS_FAILED_PRECONDITION);
+}
+
+static void
 a_terminal_takes_a_size_from_its_start_to_its_last_user(void **state)
 {
     struct fixture *fixture = *state;
@@ -377,6 +481,11 @@ main(void)
         CASE(input_of_a_process_that_has_ended_is_refused_and_its_writer_woken),
         CASE(a_terminal_takes_a_size_from_its_start_to_its_last_user),
         CASE(pipes_have_no_size),
+        CASE(closed_output_is_dropped_and_never_holds_the_process_up),
+        CASE(a_process_that_waits_for_a_reader_goes_on_when_its_output_is_closed),
+        CASE(closed_input_ends_after_what_was_accepted_and_refuses_the_rest),
+        CASE(closing_the_input_wakes_who_waits_to_write),
+        CASE(input_that_was_not_asked_for_cannot_be_closed),
         CASE(shutting_down_wakes_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -504,6 +504,7 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &gcs__v1__read_stream__descriptor,
     &gcs__v1__read_stream_response__descriptor,
     &gcs__v1__write_stream__descriptor,
+    &gcs__v1__close_stream__descriptor,
 };
 
 static void
@@ -592,7 +593,7 @@ every_enum_takes_its_values_and_no_other(void **state)
             }
             enums++;
         }
-    assert_int_equal(enums, 6);
+    assert_int_equal(enums, 7);
 }
 
 /* -- nesting, size ----------------------------------------------------------------------------------------
