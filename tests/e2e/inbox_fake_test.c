@@ -480,6 +480,32 @@ a_second_inbox_in_the_same_directory_is_refused(void **state)
     assert_int_equal(guest_entries(guest, "scratch"), 1);
 }
 
+static void
+figures_of_requests_and_containers_are_told(void **state)
+{
+    struct guest *guest = *state;
+    const struct guest_container container = {.args = ARGS("sleep", "60")};
+    assert_int_equal(guest_scratch(guest, "s", true), STATUS_OK);
+    assert_int_equal(guest_layers(guest, GUEST_ID_A, "s", true), STATUS_OK);
+    assert_int_equal(guest_create(guest, GUEST_ID_A, &container), STATUS_OK);
+    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
+    Gcs__V1__GetMetrics page = GCS__V1__GET_METRICS__INIT;
+    call.body_case = GCS__V1__REQUEST__BODY_GET_METRICS;
+    call.get_metrics = &page;
+
+    Gcs__V1__Response *answer = guest_call(guest, &call);
+
+    assert_int_equal(answer->status, 0);
+    const ProtobufCBinaryData text = answer->get_metrics->text;
+    static const char *const lines[] = {
+        "\ngcs_containers 1\n",
+        "\ngcs_requests_total{method=\"CreateContainer\",outcome=\"OK\"} 1\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        assert_non_null(memmem(text.data, text.len, lines[i], strlen(lines[i])));
+    gcs__v1__response__free_unpacked(answer, NULL);
+}
+
 int
 main(void)
 {
@@ -503,6 +529,7 @@ main(void)
         CASE(a_source_must_exist_below_the_sandbox_root),
         CASE(sigterm_ends_everything_and_leaves_an_empty_directory),
         CASE(a_create_that_misses_its_deadline_is_undone),
+        CASE(figures_of_requests_and_containers_are_told),
         CASE(a_second_inbox_in_the_same_directory_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
