@@ -3,21 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-static bool
-bit_get(const uint64_t *bits, uint64_t id)
-{
-    id %= LIMIT_SESSION_WINDOW_IDS;
-    return (bits[id / 64] >> (id % 64)) & 1;
-}
-
-static void
-bit_put(uint64_t *bits, uint64_t id, bool value)
-{
-    id %= LIMIT_SESSION_WINDOW_IDS;
-    uint64_t mask = UINT64_C(1) << (id % 64);
-    bits[id / 64] = value ? bits[id / 64] | mask : bits[id / 64] & ~mask;
-}
-
 void
 caller_acks_init(struct caller_acks *acks)
 {
@@ -25,61 +10,83 @@ caller_acks_init(struct caller_acks *acks)
     acks->next = 1;
 }
 
+/* Every id up to this one is done. */
+static uint64_t
+through(const struct caller_acks *acks)
+{
+    return acks->open_count > 0 ? acks->open[0] - 1 : acks->next - 1;
+}
+
 uint64_t
 caller_acks_take(struct caller_acks *acks)
 {
-    /* One less than the bits: the server counts from what it has been told, which may lag behind. */
-    if (acks->next - acks->through_told >= LIMIT_SESSION_WINDOW_IDS)
+    if (acks->open_count + acks->single_count >= CALLER_ACKS_OPEN_MAX)
         return 0;
+    acks->open[acks->open_count++] = acks->next;
     return acks->next++;
+}
+
+/* Where the id stands among the open ones. */
+static size_t
+open_find(const struct caller_acks *acks, uint64_t id)
+{
+    size_t low = 0, high = acks->open_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (acks->open[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Forgets the single ids that `through` has come to cover. */
+static void
+single_trim(struct caller_acks *acks)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < acks->single_count; i++)
+        if (acks->single[i] > through(acks))
+            acks->single[kept++] = acks->single[i];
+    acks->single_count = kept;
 }
 
 void
 caller_acks_done(struct caller_acks *acks, uint64_t id, size_t bytes)
 {
-    assert(id > acks->through && id < acks->next && !bit_get(acks->done, id));
-    bit_put(acks->done, id, true);
+    size_t place = open_find(acks, id);
+    assert(place < acks->open_count && acks->open[place] == id);
+    memmove(&acks->open[place], &acks->open[place + 1],
+            (acks->open_count - place - 1) * sizeof acks->open[0]);
+    acks->open_count--;
     acks->untold++;
     acks->untold_bytes += bytes;
-    while (acks->through + 1 < acks->next && bit_get(acks->done, acks->through + 1)) {
-        acks->through++;
-        bit_put(acks->done, acks->through, false);
-    }
+    if (place > 0)
+        acks->single[acks->single_count++] = id;
+    else if (acks->single_count > 0)
+        single_trim(acks);
 }
 
 void
 caller_acks_note(const struct caller_acks *acks, struct caller_acks_note *ret)
 {
-    ret->through = acks->through;
-    ret->count = 0;
-    if (acks->untold == 0)
-        return;
-    uint64_t id = acks->through + 1;
-    while (id < acks->next && ret->count < LIMIT_ACKNOWLEDGED_IDS) {
-        uint64_t place = id % LIMIT_SESSION_WINDOW_IDS;
-        uint64_t news = (acks->done[place / 64] & ~acks->told[place / 64]) >> (place % 64);
-        if (news == 0) { /* nothing in the rest of this word; behind an old call there may be a thousand */
-            id += 64 - place % 64;
-            continue;
-        }
-        id += (uint64_t)__builtin_ctzll(news);
-        if (id < acks->next)
-            ret->ids[ret->count++] = id++;
-    }
+    ret->through = through(acks);
+    ret->count = acks->single_count < LIMIT_ACKNOWLEDGED_IDS ? acks->single_count : LIMIT_ACKNOWLEDGED_IDS;
+    memcpy(ret->ids, acks->single, ret->count * sizeof ret->ids[0]);
 }
 
 void
 caller_acks_sent(struct caller_acks *acks, const struct caller_acks_note *note)
 {
-    for (uint64_t id = acks->through_told + 1; id <= note->through; id++) {
-        if (!bit_get(acks->told, id))
-            acks->untold--;
-        bit_put(acks->told, id, false); /* the bit's next user is id + LIMIT_SESSION_WINDOW_IDS */
+    assert(note->count <= acks->single_count);
+    for (size_t i = 0; i < note->count; i++) {
+        acks->told[acks->told_next] = note->ids[i];
+        acks->told_next = (acks->told_next + 1) % CALLER_ACKS_TOLD_MAX;
     }
-    acks->through_told = note->through;
-    for (size_t i = 0; i < note->count; i++)
-        bit_put(acks->told, note->ids[i], true);
-    acks->untold -= note->count;
+    acks->single_count -= note->count;
+    memmove(acks->single, &acks->single[note->count], acks->single_count * sizeof acks->single[0]);
+    acks->untold = acks->single_count;
     /* Only one figure for all of them: when some are left, the next note follows at once. */
     acks->untold_bytes = 0;
 }
@@ -87,9 +94,13 @@ caller_acks_sent(struct caller_acks *acks, const struct caller_acks_note *note)
 void
 caller_acks_forget_sent(struct caller_acks *acks)
 {
-    for (uint64_t id = acks->through + 1; id < acks->next; id++)
-        if (bit_get(acks->told, id)) {
-            bit_put(acks->told, id, false);
+    for (size_t i = 0; i < CALLER_ACKS_TOLD_MAX; i++) {
+        if (acks->told[i] > through(acks)) {
+            assert(acks->single_count < CALLER_ACKS_UNTOLD_MAX);
+            acks->single[acks->single_count++] = acks->told[i];
             acks->untold++;
         }
+        acks->told[i] = 0;
+    }
+    acks->told_next = 0;
 }

@@ -25,7 +25,7 @@
 
 /* How long after the last answer it may still be on its way: closing a nanomsg socket drops what its peer has
  * not been sent yet. Longer than a client takes to acknowledge, so that waiting for that ends earlier. */
-#define LINGER_NS (1 * NS_PER_S)
+#define LINGER_NS (400 * NS_PER_MS)
 
 /* The protocol version both the reference and we speak (spec/bridge.md 3.1). */
 #define PROTOCOL_VERSION 4

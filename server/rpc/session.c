@@ -15,9 +15,15 @@
 #define SWEEP_NS (5 * NS_PER_S)
 
 enum entry_state {
-    ENTRY_RUNNING,      /* admitted, no answer yet */
-    ENTRY_KEPT,         /* answered; the bytes are kept */
-    ENTRY_ACKNOWLEDGED, /* only the id is kept, until acknowledged_through passes it: it must not run again */
+    ENTRY_RUNNING, /* admitted, no answer yet */
+    ENTRY_KEPT,    /* answered; the bytes are kept */
+};
+
+/* A bit for each of the LIMIT_SESSION_WINDOW_IDS ids up to the highest that was seen, at id % that: whether
+ * it was seen. */
+struct window {
+    uint64_t highest;
+    uint64_t *bits; /* NULL until the first id */
 };
 
 struct session {
@@ -25,9 +31,9 @@ struct session {
     struct sessions *owner;
     uint32_t answer_bytes_max;
     int64_t used_ns;
-    uint64_t through;              /* acknowledged_through */
-    struct session_entry *entries; /* by id, all above `through` */
-    size_t open_count;             /* running or kept */
+    uint64_t through;   /* acknowledged_through */
+    struct window seen; /* ids that must not run again, though nothing else is known of them any more */
+    struct session_entry *entries; /* by id: running, or answered and not acknowledged */
     size_t running_count;
     size_t kept_bytes;
     bool ended; /* out of the table; freed with its last running request */
@@ -63,7 +69,41 @@ entry_free(struct session_entry *entry)
     free(entry);
 }
 
-/* Drops the answer's bytes; the id stays until `through` passes it. */
+/* Whether the id was seen before, or is so far below the highest that nobody knows any more. */
+static bool
+window_has(const struct window *window, uint64_t id)
+{
+    if (id > window->highest)
+        return false;
+    if (window->highest - id >= LIMIT_SESSION_WINDOW_IDS)
+        return true;
+    uint64_t place = id % LIMIT_SESSION_WINDOW_IDS;
+    return (window->bits[place / 64] >> (place % 64)) & 1;
+}
+
+/* Notes an id that window_has() not. False: no memory. */
+static bool
+window_put(struct window *window, uint64_t id)
+{
+    if (!window->bits)
+        window->bits = calloc(LIMIT_SESSION_WINDOW_IDS / 64, sizeof window->bits[0]);
+    if (!window->bits)
+        return false;
+    if (id > window->highest && id - window->highest >= LIMIT_SESSION_WINDOW_IDS) {
+        memset(window->bits, 0, LIMIT_SESSION_WINDOW_IDS / 8);
+    } else if (id > window->highest) { /* the bits of those between were older ids' */
+        for (uint64_t between = window->highest + 1; between < id; between++) {
+            uint64_t place = between % LIMIT_SESSION_WINDOW_IDS;
+            window->bits[place / 64] &= ~(UINT64_C(1) << (place % 64));
+        }
+    }
+    window->bits[id % LIMIT_SESSION_WINDOW_IDS / 64] |= UINT64_C(1) << (id % 64);
+    if (id > window->highest)
+        window->highest = id;
+    return true;
+}
+
+/* The client has the answer, or wants none: a kept one is forgotten, a running request's will go nowhere. */
 static void
 entry_acknowledge(struct sessions *sessions, struct session_entry *entry, struct outgoing **list)
     REQUIRES(sessions->state.lock)
@@ -73,15 +113,18 @@ entry_acknowledge(struct sessions *sessions, struct session_entry *entry, struct
         entry->unwanted = true;
         return;
     }
-    if (entry->state != ENTRY_KEPT)
-        return;
     credit_give_back(&sessions->state.credit, &entry->answer, list);
     session->kept_bytes -= entry->answer.size;
     sessions->state.kept_bytes -= entry->answer.size;
-    session->open_count--;
-    free(entry->answer.bytes);
-    entry->answer.bytes = NULL;
-    entry->state = ENTRY_ACKNOWLEDGED;
+    HASH_DEL(session->entries, entry);
+    entry_free(entry);
+}
+
+static void
+session_free(struct session *session)
+{
+    free(session->seen.bits);
+    free(session);
 }
 
 /* Ends a session: kept answers go, running requests finish for nobody. Frees it when none runs. */
@@ -95,18 +138,12 @@ session_end(struct sessions *sessions, struct session *session, struct outgoing 
     if (entry->answer.waits)
         entry_acknowledge(sessions, entry, list);
     HASH_ITER(hh, session->entries, entry, after)
-    {
-        entry_acknowledge(sessions, entry, list);
-        if (entry->state == ENTRY_RUNNING)
-            continue;
-        HASH_DEL(session->entries, entry);
-        entry_free(entry);
-    }
+    entry_acknowledge(sessions, entry, list);
     HASH_DEL(sessions->state.table, session);
     sessions->state.count--;
     session->ended = true;
     if (session->running_count == 0)
-        free(session);
+        session_free(session);
 }
 
 void
@@ -177,7 +214,7 @@ make_room(struct sessions *sessions, struct outgoing **list) REQUIRES(sessions->
 {
     struct session *session, *after, *oldest = NULL;
     HASH_ITER(hh, sessions->state.table, session, after)
-    if (session->open_count == 0 && (!oldest || session->used_ns < oldest->used_ns))
+    if (!session->entries && (!oldest || session->used_ns < oldest->used_ns))
         oldest = session;
     if (oldest)
         session_end(sessions, oldest, list);
@@ -226,13 +263,6 @@ session_find(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES]) REQU
     return session;
 }
 
-/* Whether somebody still expects this entry's answer. */
-static bool
-entry_is_open(const struct session_entry *entry)
-{
-    return entry->state == ENTRY_KEPT || (entry->state == ENTRY_RUNNING && !entry->unwanted);
-}
-
 /* A request that was seen before: the answer takes the new way back. The client does not have it, so copies
  * sent before were lost and give their credit back; were they to count for ever, a connection that lost all
  * it was sent would stand still until the lease ends. */
@@ -250,34 +280,33 @@ repeat(struct sessions *sessions, struct session_entry *entry, const struct rout
 }
 
 static enum status
-admission_check(const struct session *session, uint64_t request_id, bool seen, struct error *err)
+admission_check(const struct session *session, uint64_t request_id, struct error *err)
 {
-    if (request_id <= session->through || seen)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "request_id %llu: acknowledged already, or 0",
-                         (unsigned long long)request_id);
-    if (request_id - session->through > LIMIT_SESSION_WINDOW_IDS)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
-                         "request_id %llu: more than %d ahead of acknowledged_through",
+    if (request_id <= session->through || window_has(&session->seen, request_id))
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "request_id %llu: acknowledged already, 0, or %d below a later one",
                          (unsigned long long)request_id, LIMIT_SESSION_WINDOW_IDS);
-    if (session->open_count >= LIMIT_SESSION_ANSWERS || session->kept_bytes >= LIMIT_SESSION_ANSWER_BYTES)
+    size_t open_count = HASH_COUNT(session->entries);
+    if (open_count >= LIMIT_SESSION_ANSWERS || session->kept_bytes >= LIMIT_SESSION_ANSWER_BYTES)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
-                         "%zu requests and %zu bytes of answers wait for acknowledgement",
-                         session->open_count, session->kept_bytes);
+                         "%zu requests and %zu bytes of answers wait for acknowledgement", open_count,
+                         session->kept_bytes);
     return STATUS_OK;
 }
 
 static enum status
-admit(struct session *session, uint64_t request_id, bool seen, const struct route *route,
-      struct session_entry **ret, struct error *err)
+admit(struct session *session, uint64_t request_id, const struct route *route, struct session_entry **ret,
+      struct error *err)
 {
-    TRY(admission_check(session, request_id, seen, err));
+    TRY(admission_check(session, request_id, err));
     struct session_entry *entry = calloc(1, sizeof *entry);
-    if (!entry)
+    if (!entry || !window_put(&session->seen, request_id)) {
+        free(entry);
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a request");
+    }
     *entry = (struct session_entry){
         .id = request_id, .session = session, .state = ENTRY_RUNNING, .answer.route = *route};
     HASH_ADD(hh, session->entries, id, sizeof entry->id, entry);
-    session->open_count++;
     session->running_count++;
     *ret = entry;
     return STATUS_OK;
@@ -298,14 +327,14 @@ session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uin
     if (!session)
         status = error_set(err, STATUS_UNAVAILABLE, 0,
                            "session_id: no such session; it ended, or the server restarted");
-    else if (entry && entry_is_open(entry))
+    else if (entry && !entry->unwanted)
         repeat(sessions, entry, route, &list);
     else if (sessions->state.kept_bytes >= LIMIT_KEPT_ANSWER_BYTES)
         status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
                            "%zu bytes of answers, of all sessions, wait for acknowledgement",
                            sessions->state.kept_bytes);
     else
-        status = admit(session, request_id, entry != NULL, route, ret, err);
+        status = admit(session, request_id, route, ret, err);
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
     return status;
@@ -321,24 +350,12 @@ session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], ui
     struct session *session = session_find(sessions, id);
     if (session)
         HASH_FIND(hh, session->entries, &request_id, sizeof request_id, entry);
-    bool known = entry && entry_is_open(entry);
+    bool known = entry && !entry->unwanted;
     if (known)
         repeat(sessions, entry, route, &list);
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
     return known;
-}
-
-/* The client has this answer and every one before it: even the id may go, unless the request still runs. */
-static void
-entry_pass(struct sessions *sessions, struct session_entry *entry, struct outgoing **list)
-    REQUIRES(sessions->state.lock)
-{
-    entry_acknowledge(sessions, entry, list);
-    if (entry->state == ENTRY_RUNNING)
-        return;
-    HASH_DEL(entry->session->entries, entry);
-    entry_free(entry);
 }
 
 /* Moves `through` up and forgets what lies below. By id where the step is small, which it is with every
@@ -354,12 +371,12 @@ advance_through(struct sessions *sessions, struct session *session, uint64_t thr
         for (uint64_t id = session->through + 1; id <= through; id++) {
             HASH_FIND(hh, session->entries, &id, sizeof id, entry);
             if (entry)
-                entry_pass(sessions, entry, list);
+                entry_acknowledge(sessions, entry, list);
         }
     } else {
         HASH_ITER(hh, session->entries, entry, after)
         if (entry->id <= through)
-            entry_pass(sessions, entry, list);
+            entry_acknowledge(sessions, entry, list);
     }
     session->through = through;
 }
@@ -396,20 +413,15 @@ session_entry_id(const struct session_entry *entry)
     return entry->session->id;
 }
 
-/* The answer goes nowhere: its session ended, or the client said beforehand that it has it. */
+/* The answer goes nowhere: its session ended, or the client said beforehand that it wants none. */
 static void
 entry_discard(struct session_entry *entry)
 {
     struct session *session = entry->session;
-    session->open_count--;
-    if (session->ended || entry->id <= session->through) {
-        HASH_DEL(session->entries, entry);
-        entry_free(entry);
-    } else {
-        entry->state = ENTRY_ACKNOWLEDGED;
-    }
+    HASH_DEL(session->entries, entry);
+    entry_free(entry);
     if (session->ended && session->running_count == 0)
-        free(session);
+        session_free(session);
 }
 
 void
@@ -444,7 +456,7 @@ sessions_figures(struct sessions *sessions, struct session_figures *ret)
     {
         ret->sessions++;
         ret->running += session->running_count;
-        ret->kept += session->open_count - session->running_count;
+        ret->kept += HASH_COUNT(session->entries) - session->running_count;
         ret->kept_bytes += session->kept_bytes;
     }
     credit_count(&sessions->state.credit, &ret->pipes, &ret->waiting);

@@ -3,8 +3,9 @@
  * connection has room for it (credit.h says why).
  *
  * A session is opened by Negotiate, named by 16 random bytes, and ends LIMIT_SESSION_LEASE_MS after its last
- * message. Request ids run at most LIMIT_SESSION_WINDOW_IDS ahead of the acknowledged one; an id at or below
- * it was run before.
+ * message. An id is new when it was not seen, is above acknowledged_through, and is less
+ * than LIMIT_SESSION_WINDOW_IDS below the highest that was seen: a call that waits for long holds up no
+ * other.
  *
  * Threads: every function may be called from any thread. RANK_SESSIONS; messages are sent outside the lock.
  */

@@ -418,20 +418,46 @@ answers_kept_in_all_sessions_together_refuse_new_requests(void **state)
 }
 
 static void
-ids_may_run_ahead_of_the_acknowledged_one_by_the_window_only(void **state)
+a_request_that_waits_holds_up_no_other(void **state)
 {
     struct fixture *f = *state;
-    struct session_entry *entry = admit(f, LIMIT_SESSION_WINDOW_IDS, 1);
+    struct session_entry *waiting = admit(f, 1, 1);
+    assert_non_null(waiting);
+    for (uint64_t id = 2; id < 2 * LIMIT_SESSION_WINDOW_IDS; id++) {
+        struct session_entry *entry = admit(f, id, 1);
+        assert_non_null(entry);
+        answer(entry, id, 16);
+        session_acknowledge(f->sessions, f->id, 0, &id, 1);
+    }
+    assert_null(admit(f, 1, 1)); /* a repeat of it is known however old it is */
+    answer(waiting, 1, 16);
+}
+
+static void
+an_id_that_was_seen_or_is_too_old_to_know_never_runs(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t high = 10 * (uint64_t)LIMIT_SESSION_WINDOW_IDS;
+    static const uint64_t below[] = {0, 1, 63, 64, LIMIT_SESSION_WINDOW_IDS - 1};
+    for (size_t i = 0; i < sizeof below / sizeof below[0];
+         i++) { /* downwards: out of order, but in the window */
+        uint64_t id = high - below[i];
+        struct session_entry *entry = admit(f, id, 1);
+        assert_non_null(entry);
+        answer(entry, id, 16);
+        session_acknowledge(f->sessions, f->id, 0, &id, 1);
+        assert_refused(f, id, STATUS_INVALID_ARGUMENT);
+    }
+    assert_refused(f, high - LIMIT_SESSION_WINDOW_IDS, STATUS_INVALID_ARGUMENT);
+    assert_refused(f, 1, STATUS_INVALID_ARGUMENT);
+
+    struct session_entry *entry =
+        admit(f, UINT64_MAX, 1); /* a jump forgets what lies below, and refuses it */
     assert_non_null(entry);
-    answer(entry, LIMIT_SESSION_WINDOW_IDS, 16);
-
-    assert_refused(f, LIMIT_SESSION_WINDOW_IDS + 1, STATUS_RESOURCE_EXHAUSTED);
-    assert_refused(f, UINT64_MAX, STATUS_RESOURCE_EXHAUSTED);
-    acknowledge(f, 1);
-
-    assert_non_null(entry = admit(f, LIMIT_SESSION_WINDOW_IDS + 1, 1));
-    answer(entry, LIMIT_SESSION_WINDOW_IDS + 1, 16);
-    assert_refused(f, LIMIT_SESSION_WINDOW_IDS + 2, STATUS_RESOURCE_EXHAUSTED);
+    answer(entry, UINT64_MAX, 16);
+    assert_refused(f, high - 2, STATUS_INVALID_ARGUMENT);
+    assert_non_null(entry = admit(f, UINT64_MAX - 1, 1));
+    answer(entry, UINT64_MAX - 1, 16);
 }
 
 static void
@@ -811,7 +837,8 @@ main(void)
         TEST(running_requests_fill_the_window_too),
         TEST(too_many_bytes_of_kept_answers_refuse_new_requests),
         TEST(answers_kept_in_all_sessions_together_refuse_new_requests),
-        TEST(ids_may_run_ahead_of_the_acknowledged_one_by_the_window_only),
+        TEST(a_request_that_waits_holds_up_no_other),
+        TEST(an_id_that_was_seen_or_is_too_old_to_know_never_runs),
         TEST(acknowledging_far_ahead_or_backwards_is_harmless),
         TEST(a_connection_gets_at_most_its_credit_of_answers_and_the_rest_in_order),
         TEST(a_connection_gets_at_most_its_credit_of_bytes),
