@@ -38,7 +38,8 @@
 #define LIMIT_PIPE_ANSWER_BYTES (32 * 1024)
 
 /* Requests. */
-#define LIMIT_ADMITTED_REQUESTS 2048  /* received and not yet done, parked ones included */
+#define LIMIT_ADMITTED_BYTES    (128 * 1024 * 1024) /* of all of them together; a policy may have 16 MiB */
+#define LIMIT_ADMITTED_REQUESTS 2048                /* received and not yet done, parked ones included */
 #define LIMIT_QUEUED_JOBS       4096  /* worker queue: every admitted request and its continuation */
 #define LIMIT_PARK_MS           25000 /* a parked call answers "nothing yet" after this */
 #define LIMIT_TIMEOUT_MS        600000
@@ -61,9 +62,11 @@
 #define LIMIT_HOSTNAME_BYTES 63
 
 /* Objects. */
-#define LIMIT_CONTAINERS          1024  /* alive at one time */
-#define LIMIT_CONTAINER_IDS_EVER  65536 /* ids ever started: 32 bytes each */
-#define LIMIT_PROCESSES           1024  /* per container, exited ones not yet reaped included */
+#define LIMIT_CONTAINERS         1024  /* alive at one time */
+#define LIMIT_CONTAINER_IDS_EVER 65536 /* ids ever started: 32 bytes each */
+#define LIMIT_CONTAINER_TASKS                                                                                \
+    4096 /* of one container: processes and threads, so that none can take them all */
+#define LIMIT_PROCESSES           1024 /* per container, exited ones not yet reaped included */
 #define LIMIT_VOLUMES             1024
 #define LIMIT_LAYERS              128 /* per volume */
 #define LIMIT_LAYER_BYTES         (4LL * 1024 * 1024 * 1024)

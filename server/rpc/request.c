@@ -245,6 +245,7 @@ request_unhold(struct live_request *live)
     if (!live->public.method->waits)
         server->live.busy--;
     server->live.count--;
+    server->live.bytes -= live->bytes;
     if (server->live.busy == 0 || server->live.count == 0)
         pthread_cond_broadcast(&server->live.none);
     mutex_unlock(&server->live.lock);

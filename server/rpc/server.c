@@ -152,8 +152,14 @@ live_enlist(struct live_request *live, struct message *message, struct error *er
     } else if (server->live.count >= LIMIT_ADMITTED_REQUESTS) {
         status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%d requests are under way",
                            LIMIT_ADMITTED_REQUESTS);
+    } else if (message->size > LIMIT_ADMITTED_BYTES - server->live.bytes) {
+        status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
+                           "the requests under way have %zu bytes, the limit is %d", server->live.bytes,
+                           LIMIT_ADMITTED_BYTES);
     } else {
         server->live.count++;
+        server->live.bytes += message->size;
+        live->bytes = message->size;
         if (!live->public.method->waits)
             server->live.busy++;
         live->next = server->live.list;

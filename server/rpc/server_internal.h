@@ -31,7 +31,8 @@ struct rpc_server {
         struct mutex lock;
         pthread_cond_t none; /* `busy` or `count` fell to 0, or while stopping an acknowledgement came */
         size_t count GUARDED;
-        size_t busy GUARDED; /* those whose method does not wait */
+        size_t bytes GUARDED; /* of their messages as they came */
+        size_t busy GUARDED;  /* those whose method does not wait */
         struct live_request *list GUARDED;
     } live; /* lock guards its neighbours: the requests under way */
 };
@@ -45,6 +46,7 @@ struct live_request {
     uint64_t id;
     uint8_t session_id[SESSION_ID_BYTES];
     struct message message; /* freed once decoded */
+    size_t bytes;           /* its size */
     struct order_entry place;
     struct timer deadline;
     atomic_int holders;   /* the handler's way, and the armed deadline timer */

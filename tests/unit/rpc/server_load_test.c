@@ -247,6 +247,46 @@ assert_answered_once(struct client *client, size_t count)
 }
 
 static void
+requests_that_have_too_many_bytes_together_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 960 * 1024, FIT = LIMIT_ADMITTED_BYTES / (SIZE + 64) };
+    static uint8_t text[SIZE];
+    struct client client;
+    assert_true(client_open(&client, f->url, true));
+    Gcs__V1__GetProperties get = GCS__V1__GET_PROPERTIES__INIT;
+    Gcs__V1__Request first = client_request(&client);
+    first.container_id = (char *)(uintptr_t)CONTAINER;
+    first.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
+    first.get_properties = &get;
+    assert_true(client_send(&client, &first));
+    assert_true(app_wait_parked(&f->app, 1));
+
+    /* They want every key there is, so they stay as they came until the parked one has ended. */
+    Gcs__V1__SecurityPolicy policy = GCS__V1__SECURITY_POLICY__INIT;
+    policy.policy = (ProtobufCBinaryData){.data = text, .len = sizeof text};
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY;
+    settings.security_policy = &policy;
+    for (size_t i = 0; i <= FIT; i++) {
+        Gcs__V1__Request request = client_request(&client);
+        request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+        request.modify_settings = &settings;
+        assert_true(client_send(&client, &request));
+    }
+    Gcs__V1__Response *refusal = client_receive(&client);
+    assert_non_null(refusal);
+    assert_int_equal(refusal->request_id, FIT + 2);
+    assert_int_equal(refusal->status, STATUS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(refusal->message, "the requests under way have"));
+    client_free(refusal);
+
+    assert_int_equal(app_finish_all(&f->app), 1);
+    assert_answered_once(&client, FIT + 1);
+    client_close(&client);
+}
+
+static void
 at_the_bound_new_requests_are_refused_and_the_admitted_ones_end_well(void **state)
 {
     struct fixture *f = *state;
@@ -409,6 +449,7 @@ main(void)
         TEST(a_slow_reader_gets_each_of_ten_thousand_answers_once),
         TEST(a_client_that_never_reads_holds_up_nobody_else),
         TEST(a_client_that_reconnects_gets_what_its_lost_connection_held),
+        TEST(requests_that_have_too_many_bytes_together_are_refused),
         TEST(at_the_bound_new_requests_are_refused_and_the_admitted_ones_end_well),
         cmocka_unit_test(a_server_stops_cleanly_while_clients_send_through_all_its_listeners),
     };
