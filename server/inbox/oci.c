@@ -150,6 +150,11 @@ bind_options(const Gcs__V1__Mount *mount)
         json_array_insert_new(array, 0, json_string("rbind"));
     if (array && !propagates)
         json_array_append_new(array, json_string("rprivate"));
+    /* Whatever the mount says: what a container leaves there is run as nobody else, and opens no device. */
+    if (array)
+        json_array_append_new(array, json_string("nosuid"));
+    if (array)
+        json_array_append_new(array, json_string("nodev"));
     return array;
 }
 
@@ -201,9 +206,10 @@ resources_json(const Gcs__V1__Resources *resources, json_t **ret, struct error *
         failed |=
             json_object_set_new(memory, "limit", json_integer((json_int_t)resources->memory_limit_bytes));
     /* The runtime adds its own list of harmless devices to "none". */
-    json_t *json = failed ? NULL
-                          : json_pack("{s:[{s:b, s:s}], s:O, s:O}", "devices", "allow", 0, "access", "rwm",
-                                      "cpu", cpu, "memory", memory);
+    json_t *json =
+        failed ? NULL
+               : json_pack("{s:[{s:b, s:s}], s:O, s:O, s:{s:i}}", "devices", "allow", 0, "access", "rwm",
+                           "cpu", cpu, "memory", memory, "pids", "limit", LIMIT_CONTAINER_TASKS);
     if (!json)
         return no_memory(err);
     *ret = json;

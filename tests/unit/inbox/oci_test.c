@@ -118,9 +118,10 @@ everything_a_user_controls_is_in_its_place(void **state)
         {"mounts.7.destination", "\"/data\""},
         {"mounts.7.source", "\"/run/bundle/mounts/0\""},
         {"mounts.7.type", "\"bind\""},
-        {"mounts.7.options", "[\"rbind\",\"rslave\",\"ro\"]"},
+        {"mounts.7.options", "[\"rbind\",\"rslave\",\"ro\",\"nosuid\",\"nodev\"]"},
         {"linux.resources.cpu", "{\"shares\":512,\"quota\":50000,\"period\":100000,\"cpus\":\"0-1\"}"},
         {"linux.resources.memory", "{\"limit\":1073741824}"},
+        {"linux.resources.pids", "{\"limit\":4096}"},
         {"linux.cgroupsPath", "\"/gcs-" ID "\""},
     };
     struct sample sample;
@@ -185,7 +186,7 @@ defaults_are_private_binds_root_and_no_limits(void **state)
 
     json_t *json = config_of(&sample);
 
-    assert_string_equal(at(json, "mounts.7.options"), "[\"rbind\",\"rprivate\"]");
+    assert_string_equal(at(json, "mounts.7.options"), "[\"rbind\",\"rprivate\",\"nosuid\",\"nodev\"]");
     assert_string_equal(at(json, "process.user.uid"), "0");
     assert_string_equal(at(json, "hostname"), "\"web-1\"");
     assert_string_equal(at(json, "linux.resources.cpu"), "{}");
