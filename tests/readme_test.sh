@@ -15,6 +15,7 @@ fail() {
 
 # "name<TAB>policy point" of each row, from the source: adjacent string literals are one text.
 dispatch_rows() {
+    sed -n 's/^ *REFUSED(.*, "\([^"]*\)"),$/\1\tnone: refused as not implemented/p' server/sidecar/methods.c
     { tr '\n' ' ' <server/sidecar/methods.c && echo; } | sed 's/{\.arm = /\n/g' | sed 's/"  *"//g' |
         sed -n 's/.*\.name = "\([^"]*\)".*\.policy_point = *"\([^"]*\)".*/\1\t\2/p'
 }
