@@ -17,11 +17,12 @@
  * otherwise it was zeroed or used before, is written on failure only, and is cleared by the user. Functions
  * that wait do so for the call's time limit at most. Statuses of every call:
  *
- *   GCS_UNAVAILABLE         the server is gone or was started anew, so whether the call ran is not known
- * unless the message says that it was never sent; the next calls go to the new server GCS_DEADLINE_EXCEEDED
- * the time limit passed; the server gives up as well, and undoes what it began GCS_PERMISSION_DENIED   the
- * policy said no: err->denial has its reasons GCS_RESOURCE_EXHAUSTED  a limit of the server, or the request
- * is larger than it receives GCS_INTERNAL            an answer that does not decode, or no memory
+ * - GCS_UNAVAILABLE: the server is gone or was started anew, so whether the call ran is not known unless the
+ *   message says that it was never sent; the next calls go to the new server
+ * - GCS_DEADLINE_EXCEEDED: the time limit passed; the server gives up as well, and undoes what it began
+ * - GCS_PERMISSION_DENIED: the policy said no: err->denial has its reasons
+ * - GCS_RESOURCE_EXHAUSTED: a limit of the server, or the request is larger than it receives
+ * - GCS_INTERNAL: an answer that does not decode, or no memory
  *
  * Requests and answers are the generated protobuf-c messages of the schema (gcs/v1/ .proto files), which
  * document each field.
