@@ -38,6 +38,10 @@ landed(void *arg, const Gcs__V1__Response *response, const struct error *err)
         error_set_hresult(&refusal, (enum status)response->status, response->hresult, "%s",
                           response->message);
         err = &refusal;
+    } else if (err->status == STATUS_UNAVAILABLE) { /* the guest's own paths are no business of the host's */
+        (void)error_set(&refusal, STATUS_UNAVAILABLE, 0,
+                        "the inbox is not connected, or the guest is shutting down");
+        err = &refusal;
     }
     flight->then(flight->req, NULL, err);
 }

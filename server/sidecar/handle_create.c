@@ -214,6 +214,29 @@ created(struct request *req, const Gcs__V1__Response *response, const struct err
     forward_relay(req, response, NULL);
 }
 
+static size_t
+depth_of(const char *destination)
+{
+    size_t depth = 0;
+    for (const char *c = destination; *c; c++)
+        depth += *c == '/' || *c == '\\';
+    return depth;
+}
+
+/* Outer mounts before inner ones, else as they came: no order that a host chooses hides one mount under
+ * another. */
+static void
+sort_by_depth(Gcs__V1__Mount **mounts, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        Gcs__V1__Mount *mount = mounts[i];
+        size_t place = i;
+        for (; place > 0 && depth_of(mounts[place - 1]->destination) > depth_of(mount->destination); place--)
+            mounts[place] = mounts[place - 1];
+        mounts[place] = mount;
+    }
+}
+
 /* The inbox's document: the approved spec with the policy's environment, canonical sources, and the stdio
  * decision. */
 static void
@@ -236,6 +259,7 @@ forward_approved(struct request *req)
         copies[i].source = (char *)(uintptr_t)create->sources[i].text;
         mounts[i] = &copies[i];
     }
+    sort_by_depth(mounts, asked->n_mounts);
     process_apply(&process, &create->verdict);
     spec.process = &process;
     spec.mounts = mounts;

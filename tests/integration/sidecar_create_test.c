@@ -116,6 +116,45 @@ every_spelling_of_a_source_reaches_the_inbox_in_the_canonical_one(void **state)
     }
 }
 
+static int
+setup_nested(void **state)
+{
+    static const char outer[] = "{\n        \"destination\": \"/volumemountscratch\"";
+    fixture_setup(state);
+    struct sidecar_fixture *f = *state;
+    char *text = policy_replace(policy_text(f), outer,
+                                "{ \"destination\": \"/volumemountscratch/inner\", \"type\": \"bind\","
+                                " \"options\": [\"rbind\", \"rshared\", \"rw\"],"
+                                " \"source\": \"sandbox:///tmp/atlas/emptydir/.+\" },\n"
+                                "{\n        \"destination\": \"/volumemountscratch\"");
+    assert_int_equal(GCS_OK, policy_set(f, text));
+    host_add_volume(f);
+    return 0;
+}
+
+static void
+a_mount_is_never_hidden_by_one_that_the_host_puts_behind_it(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f, 0);
+    spec_init(&spec);
+    spec_add_mount(&spec, "sandbox:///tmp/atlas/emptydir/vol2", MOUNT_TARGET "/inner");
+    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+
+    const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_CREATE, id, 0)->request;
+    const Gcs__V1__Spec *document = got->create_container->spec;
+    assert_int_equal(2, document->n_mounts);
+    assert_string_equal(MOUNT_TARGET, document->mounts[0]->destination);
+    assert_string_equal(MOUNT_SOURCE, document->mounts[0]->source);
+    assert_string_equal(MOUNT_TARGET "/inner", document->mounts[1]->destination);
+    assert_string_equal("sandbox:///tmp/atlas/emptydir/vol2", document->mounts[1]->source);
+}
+
 static void
 an_approval_from_the_host_is_refused(void **state)
 {
@@ -638,6 +677,8 @@ main(void)
         TEST(the_seeds_create_makes_its_directory_before_the_inbox_hears_of_it),
         TEST(the_inbox_gets_the_approved_spec_and_the_approval),
         TEST(every_spelling_of_a_source_reaches_the_inbox_in_the_canonical_one),
+        cmocka_unit_test_setup_teardown(a_mount_is_never_hidden_by_one_that_the_host_puts_behind_it,
+                                        setup_nested, fixture_teardown),
         TEST(an_approval_from_the_host_is_refused),
         TEST(what_a_create_must_not_say_is_refused_and_leaves_nothing),
         TEST(a_create_without_a_spec_is_refused),
