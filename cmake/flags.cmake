@@ -3,7 +3,7 @@ add_library(build_flags INTERFACE)
 target_compile_definitions(build_flags INTERFACE _GNU_SOURCE)
 target_include_directories(build_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(build_flags INTERFACE
-    -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wwrite-strings
+    -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wno-missing-field-initializers
     $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Werror=implicit-function-declaration>
     $<$<AND:$<COMPILE_LANGUAGE:C>,$<C_COMPILER_ID:GNU>>:-Wlogical-op -Wduplicated-cond>
     $<$<C_COMPILER_ID:Clang>:-Wthread-safety>
