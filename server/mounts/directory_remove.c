@@ -50,21 +50,30 @@ dir_open(int parent_fd, const char *name)
     return dir;
 }
 
-/* Removes a file, a link or an empty directory; 0 or -1 with errno (ENOTEMPTY for a full one). */
+/* Removes a file, a link or an empty directory; 0 or -1 with errno (ENOTEMPTY for a full one, or for one that
+ * somebody keeps replacing). */
 static int
 entry_remove(int dir_fd, const char *name)
 {
-    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return -1;
-    int saved = errno;
-    if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
-        return 0;
-    if (errno == ENOTDIR)
-        errno = saved; /* a file after all, and one that may not be removed */
-    else if (errno == EEXIST)
-        errno = ENOTEMPTY;
+    for (int attempt = 0; attempt < REMOVALS_MAX; attempt++) {
+        if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != EISDIR && errno != EPERM)
+            return -1;
+        int saved = errno;
+        if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno == EEXIST)
+            errno = ENOTEMPTY;
+        if (errno != ENOTDIR)
+            return -1;
+        if (saved == EPERM) {
+            errno = saved; /* a file after all, and one that may not be removed */
+            return -1;
+        }
+        /* A directory a moment ago and none now: a container replaced it. What it is now goes as well. */
+    }
+    errno = ENOTEMPTY;
     return -1;
 }
 
