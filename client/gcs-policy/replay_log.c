@@ -188,7 +188,7 @@ learn(struct replay *replay, const char *name, struct error *err)
     known = calloc(1, sizeof(*known) + strlen(name) + 1);
     if (!known)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory");
-    strcpy(known->name, name);
+    memcpy(known->name, name, strlen(name) + 1);
     HASH_ADD_STR(replay->known, name, known);
     return STATUS_OK;
 }

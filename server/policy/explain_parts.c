@@ -44,7 +44,7 @@ finish(struct decision *decision, struct writer *writer)
     if (!text)
         return "...";
     memcpy(text, writer->text, length);
-    strcpy(text + length, is_cut ? "..." : "");
+    memcpy(text + length, is_cut ? "..." : "", is_cut ? sizeof "..." : 1);
     return text;
 }
 
