@@ -46,8 +46,8 @@ struct rpc_method {
     bool waits;     /* may stay parked for long: a shutdown does not wait for it, it ends it */
     bool without_session;        /* answered before Negotiate: Negotiate itself */
     bool before_policy;          /* answered before a policy is set */
-    uint32_t timeout_default_ms; /* when the request says 0 */
-    size_t request_bytes_max;
+    uint32_t timeout_default_ms; /* when the request says 0; 0: rpc_method_timeout_ms() says */
+    size_t request_bytes_max;    /* 0: LIMIT_REQUEST_BYTES */
     rpc_handler_fn *handle;
 };
 
@@ -59,5 +59,12 @@ struct rpc_method_table {
 /* The row of an arm (and of the resource, for ModifySettings), or NULL. */
 const struct rpc_method *rpc_method_find(const struct rpc_method_table *table, uint32_t arm,
                                          uint32_t resource);
+
+/* The time limit of a request that names none. A call that waits is answered "nothing yet" after
+ * LIMIT_PARK_MS, so its limit only ends what hangs. */
+uint32_t rpc_method_timeout_ms(const struct rpc_method *method);
+
+/* The largest message that is taken for the method. */
+size_t rpc_method_bytes_max(const struct rpc_method *method);
 
 #endif

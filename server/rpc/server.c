@@ -76,9 +76,9 @@ find_method(const struct rpc_server *server, const struct peek *peek, size_t siz
                          peek->resource);
     if (!method)
         return error_set(err, STATUS_UNIMPLEMENTED, 0, "body: request %u is not implemented", peek->arm);
-    if (size > method->request_bytes_max)
+    if (size > rpc_method_bytes_max(method))
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%s: the request has %zu bytes, the limit is %zu",
-                         method->name, size, method->request_bytes_max);
+                         method->name, size, rpc_method_bytes_max(method));
     *ret = method;
     return STATUS_OK;
 }
@@ -123,7 +123,7 @@ live_new(struct rpc_server *server, const struct rpc_method *method, const struc
     struct live_request *live = calloc(1, sizeof *live);
     if (!live)
         return NULL;
-    uint32_t timeout_ms = peek->timeout_ms ? peek->timeout_ms : method->timeout_default_ms;
+    uint32_t timeout_ms = peek->timeout_ms ? peek->timeout_ms : rpc_method_timeout_ms(method);
     if (timeout_ms > LIMIT_TIMEOUT_MS)
         timeout_ms = LIMIT_TIMEOUT_MS; /* refused after decoding */
     live->public.method = method;

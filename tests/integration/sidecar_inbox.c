@@ -225,8 +225,7 @@ handle_watch(struct request *req)
 #define ROW(arm_, name_, handle_)                                                                            \
     {                                                                                                        \
         .arm = (arm_), .name = (name_), .policy_point = "none: a test", .quiet = true, .waits = true,        \
-        .timeout_default_ms = LIMIT_TIMEOUT_MS, .request_bytes_max = LIMIT_REQUEST_BYTES,                    \
-        .handle = (handle_)                                                                                  \
+        .timeout_default_ms = LIMIT_TIMEOUT_MS, .handle = (handle_)                                          \
     }
 static const struct rpc_method rows[] = {
     {.arm = GCS__V1__REQUEST__BODY_NEGOTIATE,
@@ -234,7 +233,6 @@ static const struct rpc_method rows[] = {
      .policy_point = "none: a test",
      .without_session = true,
      .immediate = true,
-     .request_bytes_max = LIMIT_REQUEST_BYTES,
      .handle = handle_negotiate},
     ROW(GCS__V1__REQUEST__BODY_PING, "Ping", handle_ping),
     ROW(INBOX_WATCH, "WatchEvents", handle_watch),
@@ -257,7 +255,6 @@ static const struct rpc_method rows[] = {
      .policy_point = "none: a test",
      .waits = true,
      .timeout_default_ms = LIMIT_TIMEOUT_MS,
-     .request_bytes_max = LIMIT_REQUEST_BYTES,
      .handle = handle},
     {.arm = INBOX_SETTINGS,
      .resource = 6,
@@ -265,7 +262,6 @@ static const struct rpc_method rows[] = {
      .policy_point = "none: a test",
      .waits = true,
      .timeout_default_ms = LIMIT_TIMEOUT_MS,
-     .request_bytes_max = LIMIT_REQUEST_BYTES,
      .handle = handle},
 };
 static const struct rpc_method_table table = {.rows = rows, .count = sizeof rows / sizeof rows[0]};

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "server/base/limits.h"
 #include "server/rpc/hresult.h"
 
 static const struct rpc_method rows[] = {
@@ -38,6 +39,17 @@ what_has_no_row_is_not_found(void **state)
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
         assert_null(rpc_method_find(&table, absent[i].arm, absent[i].resource));
     assert_null(rpc_method_find(&(struct rpc_method_table){NULL, 0}, 64, 0));
+}
+
+static void
+a_row_that_says_nothing_has_the_common_bounds(void **state)
+{
+    (void)state;
+    assert_int_equal(rpc_method_timeout_ms(&(struct rpc_method){.name = "acts"}), 30000);
+    assert_int_equal(rpc_method_timeout_ms(&(struct rpc_method){.waits = true}), LIMIT_PARK_MS + 10000);
+    assert_int_equal(rpc_method_timeout_ms(&(struct rpc_method){.waits = true, .timeout_default_ms = 7}), 7);
+    assert_int_equal(rpc_method_bytes_max(&(struct rpc_method){.name = "small"}), LIMIT_REQUEST_BYTES);
+    assert_int_equal(rpc_method_bytes_max(&(struct rpc_method){.request_bytes_max = 9}), 9);
 }
 
 static void
@@ -84,6 +96,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_is_found_by_its_arm_and_its_resource),
         cmocka_unit_test(what_has_no_row_is_not_found),
+        cmocka_unit_test(a_row_that_says_nothing_has_the_common_bounds),
         cmocka_unit_test(every_status_has_its_result_code),
         cmocka_unit_test(only_success_has_the_result_code_of_success),
     };
