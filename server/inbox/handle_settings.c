@@ -5,11 +5,10 @@
 #include "server/inbox/overlay.h"
 #include "server/mounts/volume.h"
 
-static enum status
-refuse_type(const Gcs__V1__ModifySettings *call, const char *resource, struct error *err)
+static bool
+adds(const Gcs__V1__ModifySettings *call)
 {
-    return error_set(err, STATUS_INVALID_ARGUMENT, 0, "modify_settings.request_type %d is not one of %s",
-                     (int)call->request_type, resource);
+    return call->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
 }
 
 static void
@@ -27,14 +26,8 @@ scratch_modify(struct request *req, struct error *err)
 {
     const Gcs__V1__ModifySettings *call = req->call->modify_settings;
     const Gcs__V1__ContainerScratch *scratch = call->container_scratch;
-    switch (call->request_type) {
-    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD:
-        return scratch_add(inbox_of(req)->overlays, scratch->target, scratch->size_bytes, err);
-    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE:
-        return scratch_remove(inbox_of(req)->overlays, scratch->target, err);
-    default:
-        return refuse_type(call, "container_scratch: add, remove", err);
-    }
+    return adds(call) ? scratch_add(inbox_of(req)->overlays, scratch->target, scratch->size_bytes, err)
+                      : scratch_remove(inbox_of(req)->overlays, scratch->target, err);
 }
 
 void
@@ -130,14 +123,8 @@ layers_modify(struct request *req, struct error *err)
     if (!container_id_valid(req->call->container_id))
         return error_set(err, STATUS_INVALID_ARGUMENT, 0,
                          "layers are combined for a container, which has no valid id");
-    switch (call->request_type) {
-    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD:
-        return layers_add(req, call->combined_layers, err);
-    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE:
-        return layers_remove(req, call->combined_layers, err);
-    default:
-        return refuse_type(call, "combined_layers: add, remove", err);
-    }
+    return adds(call) ? layers_add(req, call->combined_layers, err)
+                      : layers_remove(req, call->combined_layers, err);
 }
 
 void
@@ -218,16 +205,9 @@ handle_block_cims(struct request *req)
         request_reject(req, &err);
         return;
     }
-    /* Each of these ends the request: nothing of it may be looked at afterwards. */
-    switch (call->request_type) {
-    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD:
+    /* Either of these ends the request: nothing of it may be looked at afterwards. */
+    if (adds(call))
         volume_add(req, call->block_cims);
-        break;
-    case GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE:
+    else
         volume_remove(req, call->block_cims);
-        break;
-    default:
-        refuse_type(call, "block_cims: add, remove", &err);
-        request_reject(req, &err);
-    }
 }

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/base/error.h"
+
 struct request;
 
 /*
@@ -28,12 +30,22 @@ enum rpc_keys {
     RPC_KEY_ALL = 8, /* every key there is: waits for all that is under way and holds back all that follows */
 };
 
+/* Which request types a resource of ModifySettings takes: bit 1 << GCS__V1__REQUEST_TYPE__... for each. */
+enum rpc_request_types {
+    RPC_TAKES_ADD = 1,
+    RPC_TAKES_REMOVE = 2,
+    RPC_TAKES_PRE_ADD = 4,
+    RPC_TAKES_UPDATE = 8,
+    RPC_TAKES_EVERY = 15, /* what is refused whatever the type says: the reason is the resource's */
+};
+
 /* Longest path of field numbers to a key, from the Request; a shorter path ends in 0. */
 #define RPC_KEY_PATH_MAX 4
 
 struct rpc_method {
     uint32_t arm;             /* field number in Request's body */
     uint32_t resource;        /* field number in ModifySettings' resource; 0 for every other RPC */
+    unsigned request_types;   /* of enum rpc_request_types, with a resource; no handler sees any other pair */
     const char *name;         /* as spec/bridge.md section 3 spells it; a resource follows a slash */
     const char *policy_point; /* the enforcement point that decides, or the written reason why none does */
     unsigned keys;            /* of enum rpc_keys */
@@ -59,6 +71,14 @@ struct rpc_method_table {
 /* The row of an arm (and of the resource, for ModifySettings), or NULL. */
 const struct rpc_method *rpc_method_find(const struct rpc_method_table *table, uint32_t arm,
                                          uint32_t resource);
+
+/*
+ * Checks that a row with a resource takes the request type, a number of gcs.v1.RequestType.
+ *
+ * UNIMPLEMENTED  it does not; the error names the resource, the type, and the types that it takes
+ */
+MUST_CHECK enum status rpc_method_check_type(const struct rpc_method *method, unsigned request_type,
+                                             struct error *err);
 
 /* The time limit of a request that names none. A call that waits is answered "nothing yet" after
  * LIMIT_PARK_MS, so its limit only ends what hangs. */

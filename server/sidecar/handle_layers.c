@@ -102,14 +102,9 @@ handle_block_cims(struct request *req)
 {
     const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
     struct error err;
-    enum status status;
-    if (settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD)
-        status = add(req, settings->block_cims, &err);
-    else if (settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE)
-        status = take_away(req, settings->block_cims, &err);
-    else
-        status = error_set(&err, STATUS_UNIMPLEMENTED, 0,
-                           "modify_settings.request_type: layers are added or removed");
+    enum status status = settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD
+                             ? add(req, settings->block_cims, &err)
+                             : take_away(req, settings->block_cims, &err);
     if (status != STATUS_OK)
         request_answer_error(req, &err);
     request_done(req);

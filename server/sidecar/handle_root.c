@@ -36,15 +36,12 @@ change_new(struct request *req, struct error *err)
     return change;
 }
 
+/* Nothing is added to an inconsistent guest; taking away stays possible. */
 static enum status
-check_add_or_remove(const struct request *req, struct error *err)
+check_may_add(const struct request *req, struct error *err)
 {
-    const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
-    if (settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD)
-        return sidecar_check_consistent(req->app, err);
-    if (settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE)
-        return STATUS_OK;
-    return error_set(err, STATUS_UNIMPLEMENTED, 0, "modify_settings.request_type: only ADD and REMOVE");
+    bool adds = req->call->modify_settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    return adds ? sidecar_check_consistent(req->app, err) : STATUS_OK;
 }
 
 /* The settings as they were approved, on their way to the inbox. */
@@ -137,7 +134,7 @@ scratch_decide(struct request *req, struct error *err)
 {
     struct sidecar *sidecar = req->app;
     const char *target = req->call->modify_settings->container_scratch->target;
-    TRY(check_add_or_remove(req, err));
+    TRY(check_may_add(req, err));
     struct root_change *change = change_new(req, err);
     if (!change)
         return err->status;
@@ -302,7 +299,7 @@ handle_combined_layers(struct request *req)
     struct error err;
     Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
     struct root_change *change = NULL;
-    enum status status = check_add_or_remove(req, &err);
+    enum status status = check_may_add(req, &err);
     if (status == STATUS_OK)
         change = change_new(req, &err);
     if (!change) {

@@ -62,11 +62,7 @@ static enum status
 set_policy(struct request *req, struct error *err)
 {
     struct sidecar *sidecar = req->app;
-    const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
-    const Gcs__V1__SecurityPolicy *policy = settings->security_policy;
-    if (settings->request_type != GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD)
-        return error_set(err, STATUS_UNIMPLEMENTED, 0,
-                         "modify_settings.request_type: a policy can only be added");
+    const Gcs__V1__SecurityPolicy *policy = req->call->modify_settings->security_policy;
     return policy_gate_set(sidecar->gate, policy->enforcer_type, policy->policy.data, policy->policy.len,
                            err);
 }

@@ -23,6 +23,7 @@
 #define REFUSED(arm_, resource_, name_)                                                                      \
     {                                                                                                        \
         .arm = (arm_), .resource = (resource_), .name = (name_),                                             \
+        .request_types = (resource_) ? RPC_TAKES_EVERY : 0,                                                  \
         .policy_point = "none: refused as not implemented", .immediate = true, .handle = handle_refused      \
     }
 
@@ -56,6 +57,7 @@ static const struct rpc_method rows[] = {
      .handle = handle_watch_events},
     {.arm = SETTINGS_ARM,
      .resource = SETTINGS_POLICY,
+     .request_types = RPC_TAKES_ADD,
      .name = "ModifySettings/SecurityPolicy",
      .policy_point = "none: the host data decides",
      .keys = RPC_KEY_ALL,
@@ -65,6 +67,7 @@ static const struct rpc_method rows[] = {
      .handle = handle_set_policy},
     {.arm = SETTINGS_ARM,
      .resource = SETTINGS_BLOCK_CIMS,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
      .name = "ModifySettings/BlockCims",
      .policy_point = "mount_cims; removal none: only what nobody holds goes",
      .keys = RPC_KEY_CONTAINER | RPC_KEY_VOLUME,
@@ -73,6 +76,7 @@ static const struct rpc_method rows[] = {
      .handle = handle_block_cims},
     {.arm = SETTINGS_ARM,
      .resource = SETTINGS_SCRATCH,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
      .name = "ModifySettings/ContainerScratch",
      .policy_point = "scratch_mount, scratch_unmount",
      .keys = RPC_KEY_SCRATCH,
@@ -80,6 +84,7 @@ static const struct rpc_method rows[] = {
      .handle = handle_container_scratch},
     {.arm = SETTINGS_ARM,
      .resource = SETTINGS_COMBINED,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
      .name = "ModifySettings/CombinedLayers",
      .policy_point =
          "mount_cims, unless it has spoken for this container and volume; removal none: it undoes only that",

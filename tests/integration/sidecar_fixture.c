@@ -16,6 +16,7 @@
 #include "server/base/fd.h"
 #include "server/base/log.h"
 #include "server/base/text.h"
+#include "server/rpc/method.h"
 
 #define SEED_POLICY "tests/fixtures/policy-seed/policy.rego"
 
@@ -409,6 +410,44 @@ host_begin_empty(struct sidecar_fixture *f, const char *id, int kind)
         break;
     }
     return host_begin(f, &request);
+}
+
+enum gcs_status
+host_call_row(struct sidecar_fixture *f, const struct rpc_method *row, Gcs__V1__RequestType type,
+              const char *container_id, struct gcs_error *err)
+{
+    union {
+        ProtobufCMessage base;
+        Gcs__V1__CreateContainer create;
+        Gcs__V1__WriteStream write;
+        Gcs__V1__Ping ping;
+        uint8_t room[512];
+    } body;
+    union {
+        ProtobufCMessage base;
+        uint8_t room[512];
+    } resource;
+    const ProtobufCFieldDescriptor *arm =
+        protobuf_c_message_descriptor_get_field(&gcs__v1__request__descriptor, row->arm);
+    const ProtobufCMessageDescriptor *shape = arm->descriptor;
+    assert_true(shape->sizeof_message <= sizeof body);
+    protobuf_c_message_init(shape, &body);
+    if (row->resource != 0) {
+        const ProtobufCFieldDescriptor *part = protobuf_c_message_descriptor_get_field(shape, row->resource);
+        const ProtobufCMessageDescriptor *part_shape = part->descriptor;
+        assert_true(part_shape->sizeof_message <= sizeof resource);
+        protobuf_c_message_init(part_shape, &resource);
+        Gcs__V1__ModifySettings *settings = (Gcs__V1__ModifySettings *)&body;
+        settings->request_type = type;
+        settings->resource_case = (Gcs__V1__ModifySettings__ResourceCase)row->resource;
+        settings->block_cims = (Gcs__V1__BlockCims *)&resource; /* any member: they are all pointers */
+    }
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    request.container_id = (char *)(uintptr_t)container_id;
+    request.timeout_ms = 2000;
+    request.body_case = (Gcs__V1__Request__BodyCase)row->arm;
+    request.ping = &body.ping;
+    return gcs_call(f->host, &request, NULL, err);
 }
 
 struct host_health

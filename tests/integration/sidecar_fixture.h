@@ -116,6 +116,11 @@ struct host_call *host_begin_empty(struct sidecar_fixture *f, const char *id, in
 struct host_call *host_begin_exec(struct sidecar_fixture *f, const char *id,
                                   const struct test_process *process, uint32_t timeout_ms);
 
+/* Calls the RPC of a row of the dispatch table with nothing in its body but which one it is, and `type` where
+ * the row has a resource. */
+enum gcs_status host_call_row(struct sidecar_fixture *f, const struct rpc_method *row,
+                              Gcs__V1__RequestType type, const char *container_id, struct gcs_error *err);
+
 /* What Health says. */
 struct host_health {
     bool ready, inbox_connected, inconsistent;

@@ -15,49 +15,12 @@
 
 /* -- the closed door -- */
 
-/* Sends a request of each row of the dispatch table that says nothing but which RPC it is. */
-static enum gcs_status
-call_row(struct sidecar_fixture *f, const struct rpc_method *row, struct gcs_error *err)
-{
-    static char id[65];
-    union {
-        ProtobufCMessage base;
-        Gcs__V1__CreateContainer create;
-        Gcs__V1__WriteStream write;
-        Gcs__V1__Ping ping;
-        uint8_t room[512];
-    } body;
-    union {
-        ProtobufCMessage base;
-        uint8_t room[512];
-    } resource;
-    const ProtobufCFieldDescriptor *arm =
-        protobuf_c_message_descriptor_get_field(&gcs__v1__request__descriptor, row->arm);
-    const ProtobufCMessageDescriptor *shape = arm->descriptor;
-    assert_true(shape->sizeof_message <= sizeof body);
-    protobuf_c_message_init(shape, &body);
-    if (row->resource != 0) {
-        const ProtobufCFieldDescriptor *part = protobuf_c_message_descriptor_get_field(shape, row->resource);
-        const ProtobufCMessageDescriptor *part_shape = part->descriptor;
-        assert_true(part_shape->sizeof_message <= sizeof resource);
-        protobuf_c_message_init(part_shape, &resource);
-        Gcs__V1__ModifySettings *settings = (Gcs__V1__ModifySettings *)&body;
-        settings->resource_case = (Gcs__V1__ModifySettings__ResourceCase)row->resource;
-        settings->block_cims = (Gcs__V1__BlockCims *)&resource; /* any member: they are all pointers */
-    }
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    request.container_id = container_id(id, 0);
-    request.timeout_ms = 2000;
-    request.body_case = (Gcs__V1__Request__BodyCase)row->arm;
-    request.ping = &body.ping;
-    return gcs_call(f->host, &request, NULL, err);
-}
-
 static void
 before_a_policy_is_set_only_four_requests_are_answered(void **state)
 {
     struct sidecar_fixture *f = *state;
     size_t open = 0;
+    char id[65];
     for (size_t i = 0; i < sidecar_methods.count; i++) {
         const struct rpc_method *row = &sidecar_methods.rows[i];
         if (row->before_policy) {
@@ -66,7 +29,8 @@ before_a_policy_is_set_only_four_requests_are_answered(void **state)
         }
         struct gcs_error err = {0};
 
-        enum gcs_status status = call_row(f, row, &err);
+        enum gcs_status status =
+            host_call_row(f, row, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, container_id(id, 0), &err);
 
         if (status != GCS_FAILED_PRECONDITION || !strstr(err.message, "no security policy is set"))
             fail_msg("%s: %s: %s", row->name, gcs_status_name(status), err.message ? err.message : "");
@@ -521,6 +485,7 @@ what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox(voi
         {"ModifySettings/HvSocket", "hvsocket"},
     };
     size_t tried = 0;
+    char id[65];
     assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
     for (size_t i = 0; i < sidecar_methods.count; i++)
         for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
@@ -528,7 +493,9 @@ what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox(voi
             if (strcmp(sidecar_methods.rows[i].name, refused[k].name) != 0)
                 continue;
 
-            assert_int_equal(GCS_UNIMPLEMENTED, call_row(f, &sidecar_methods.rows[i], &err));
+            assert_int_equal(GCS_UNIMPLEMENTED, host_call_row(f, &sidecar_methods.rows[i],
+                                                              GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD,
+                                                              container_id(id, 0), &err));
 
             assert_int_equal(0x80004001, err.hresult);
             assert_non_null(strstr(err.message, refused[k].name));

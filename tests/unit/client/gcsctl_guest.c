@@ -591,7 +591,7 @@ handle_events(struct request *req)
     }
 #define SETTINGS(resource_)                                                                                  \
     {                                                                                                        \
-        .arm = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS,                                                       \
+        .arm = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS, .request_types = RPC_TAKES_EVERY,                     \
         .resource = GCS__V1__MODIFY_SETTINGS__RESOURCE_##resource_, .name = #resource_,                      \
         .policy_point = "a test", .before_policy = true, .timeout_default_ms = 30000,                        \
         .request_bytes_max = 1 << 20, .handle = handle_settings                                              \

@@ -53,6 +53,21 @@ a_row_that_says_nothing_has_the_common_bounds(void **state)
 }
 
 static void
+a_resource_takes_the_request_types_of_its_row_and_names_them_to_any_other(void **state)
+{
+    (void)state;
+    static const struct rpc_method row = {
+        .resource = 4, .name = "Thing", .request_types = RPC_TAKES_ADD | RPC_TAKES_UPDATE};
+    struct error err;
+    assert_int_equal(STATUS_OK, rpc_method_check_type(&row, 0, &err));
+    assert_int_equal(STATUS_OK, rpc_method_check_type(&row, 3, &err));
+    assert_int_equal(STATUS_UNIMPLEMENTED, rpc_method_check_type(&row, 1, &err));
+    assert_string_equal("Thing: modify_settings.request_type: REMOVE is not one of: ADD, UPDATE", err.text);
+    assert_int_equal(STATUS_UNIMPLEMENTED, rpc_method_check_type(&row, 4, &err));
+    assert_int_equal(STATUS_UNIMPLEMENTED, rpc_method_check_type(&row, 64, &err));
+}
+
+static void
 every_status_has_its_result_code(void **state)
 {
     (void)state;
@@ -97,6 +112,7 @@ main(void)
         cmocka_unit_test(a_row_is_found_by_its_arm_and_its_resource),
         cmocka_unit_test(what_has_no_row_is_not_found),
         cmocka_unit_test(a_row_that_says_nothing_has_the_common_bounds),
+        cmocka_unit_test(a_resource_takes_the_request_types_of_its_row_and_names_them_to_any_other),
         cmocka_unit_test(every_status_has_its_result_code),
         cmocka_unit_test(only_success_has_the_result_code_of_success),
     };

@@ -177,8 +177,8 @@ static const struct rpc_method rows[] = {
     ROW(READ_STREAM, handle_read_stream, LIMIT_REQUEST_BYTES, .immediate = true),
     ROW(WRITE_STREAM, handle_write_stream, WRITE_STREAM_BYTES_MAX, .immediate = false),
     ROW(MODIFY_SETTINGS, handle_set_policy, LIMIT_REQUEST_BYTES,
-        .resource = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY, .keys = RPC_KEY_ALL,
-        .before_policy = true),
+        .resource = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY, .request_types = RPC_TAKES_EVERY,
+        .keys = RPC_KEY_ALL, .before_policy = true),
 };
 static const struct rpc_method_table table = {rows, sizeof rows / sizeof rows[0]};
 

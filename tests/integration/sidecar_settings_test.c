@@ -1,0 +1,128 @@
+/*
+ * What a host may ask to modify, and how: every resource with every request type, and the ids that every
+ * request names.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/rpc/method.h"
+#include "tests/integration/sidecar_fixture.h"
+
+static const char *const type_names[] = {"ADD", "REMOVE", "PRE_ADD", "UPDATE"};
+enum { TYPES = sizeof type_names / sizeof type_names[0] };
+
+/* The table of the schema's comments: which types a resource takes; "every" of them is refused for its own
+ * reason. */
+static const struct {
+    const char *resource;
+    bool takes[TYPES];
+    bool refused;
+} resources[] = {
+    {"SecurityPolicy", {true}, false},           {"SecurityPolicyFragment", {true, true, true, true}, true},
+    {"BlockCims", {true, true}, false},          {"ContainerScratch", {true, true}, false},
+    {"CombinedLayers", {true, true}, false},     {"MappedVirtualDisk", {true, true, true, true}, true},
+    {"Network", {true, true, true, true}, true}, {"HvSocket", {true, true, true, true}, true},
+};
+
+static const struct rpc_method *
+row_of(const char *resource)
+{
+    for (size_t i = 0; i < sidecar_methods.count; i++) {
+        const char *slash = strchr(sidecar_methods.rows[i].name, '/');
+        if (slash && strcmp(slash + 1, resource) == 0)
+            return &sidecar_methods.rows[i];
+    }
+    return NULL;
+}
+
+static void
+every_resource_of_the_schema_has_a_row_and_its_request_types(void **state)
+{
+    (void)state;
+    size_t rows = 0;
+    for (unsigned i = 0; i < gcs__v1__modify_settings__descriptor.n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &gcs__v1__modify_settings__descriptor.fields[i];
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+            assert_non_null(rpc_method_find(&sidecar_methods, 42, field->id));
+    }
+    for (size_t i = 0; i < sidecar_methods.count; i++) {
+        const struct rpc_method *row = &sidecar_methods.rows[i];
+        assert_int_equal(row->resource != 0, row->request_types != 0);
+        rows += row->resource != 0;
+    }
+    assert_int_equal(sizeof resources / sizeof resources[0], rows);
+}
+
+static void
+every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_names(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    char id[65];
+    for (size_t i = 0; i < sizeof resources / sizeof resources[0]; i++) {
+        const struct rpc_method *row = row_of(resources[i].resource);
+        assert_non_null(row);
+        for (unsigned type = 0; type < TYPES; type++) {
+            struct gcs_error err = {0};
+
+            enum gcs_status status =
+                host_call_row(f, row, (Gcs__V1__RequestType)type, container_id(id, 0), &err);
+
+            const char *text = err.message ? err.message : "";
+            bool names_both = strstr(text, resources[i].resource) && strstr(text, type_names[type]);
+            if (resources[i].takes[type] ? strstr(text, "request_type") != NULL
+                                         : status != GCS_UNIMPLEMENTED || !names_both)
+                fail_msg("%s %s: %s: %s", resources[i].resource, type_names[type], gcs_status_name(status),
+                         text);
+            if (resources[i].refused)
+                assert_int_equal(GCS_UNIMPLEMENTED, status);
+            gcs_error_clear(&err);
+        }
+    }
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+}
+
+static void
+an_id_that_is_neither_64_digits_nor_the_uvms_is_refused_whatever_the_request(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    static const char *const bad_ids[] = {
+        "1",
+        "../../etc",
+        "000000000000000000000000000000000000000000000000000000000000000",  /* 63 */
+        "000000000000000000000000000000000000000000000000000000000000000G", /* no digit */
+        "ABCDEF0000000000000000000000000000000000000000000000000000000000", /* upper case */
+        "00000000-0000-0000-0000-000000000001",                             /* another GUID */
+    };
+    size_t before = inbox_count(f->inbox, INBOX_ANY, NULL);
+    for (size_t i = 0; i < sidecar_methods.count; i++)
+        for (size_t k = 0; k < sizeof bad_ids / sizeof bad_ids[0]; k++) {
+            const struct rpc_method *row = &sidecar_methods.rows[i];
+            struct gcs_error err = {0};
+
+            enum gcs_status status =
+                host_call_row(f, row, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, bad_ids[k], &err);
+
+            if (status != GCS_INVALID_ARGUMENT || !strstr(err.message, "container_id"))
+                fail_msg("%s '%s': %s: %s", row->name, bad_ids[k], gcs_status_name(status),
+                         err.message ? err.message : "");
+            gcs_error_clear(&err);
+        }
+    assert_int_equal(before, inbox_count(f->inbox, INBOX_ANY, NULL));
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_policy, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_resource_of_the_schema_has_a_row_and_its_request_types),
+        TEST(every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_names),
+        TEST(an_id_that_is_neither_64_digits_nor_the_uvms_is_refused_whatever_the_request),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
