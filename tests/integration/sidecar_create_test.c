@@ -18,14 +18,6 @@
 #define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
 #define MOUNT_TARGET "/volumemountscratch"
 
-static int
-setup(void **state)
-{
-    fixture_setup_policy(state);
-    host_add_volume(*state);
-    return 0;
-}
-
 /* -- what is made and forwarded -- */
 
 static void
@@ -42,7 +34,7 @@ the_seeds_create_makes_its_directory_before_the_inbox_hears_of_it(void **state)
         snprintf(path, sizeof path, "%s/%s", f->sandbox, watched[i]);
         inbox_look_at(f->inbox, path);
     }
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
 
@@ -62,7 +54,7 @@ the_inbox_gets_the_approved_spec_and_the_approval(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec.spec.hostname = (char *)(uintptr_t) "atlas";
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
@@ -103,7 +95,7 @@ every_spelling_of_a_source_reaches_the_inbox_in_the_canonical_one(void **state)
         struct gcs_error err = {0};
         struct test_spec spec;
         char id[65];
-        host_prepare(f, i);
+        host_prepare(f->host, i);
         spec_init(&spec);
         spec_add_mount(&spec, spellings[i], MOUNT_TARGET);
 
@@ -122,13 +114,13 @@ setup_nested(void **state)
     static const char outer[] = "{\n        \"destination\": \"/volumemountscratch\"";
     fixture_setup(state);
     struct sidecar_fixture *f = *state;
-    char *text = policy_replace(policy_text(f), outer,
+    char *text = policy_replace(seed_policy_text(&f->seed), outer,
                                 "{ \"destination\": \"/volumemountscratch/inner\", \"type\": \"bind\","
                                 " \"options\": [\"rbind\", \"rshared\", \"rw\"],"
                                 " \"source\": \"sandbox:///tmp/atlas/emptydir/.+\" },\n"
                                 "{\n        \"destination\": \"/volumemountscratch\"");
-    assert_int_equal(GCS_OK, policy_set(f, text));
-    host_add_volume(f);
+    assert_int_equal(GCS_OK, policy_set(f->host, text));
+    host_add_volume(f->host);
     return 0;
 }
 
@@ -139,7 +131,7 @@ a_mount_is_never_hidden_by_one_that_the_host_puts_behind_it(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, "sandbox:///tmp/atlas/emptydir/vol2", MOUNT_TARGET "/inner");
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
@@ -161,7 +153,7 @@ an_approval_from_the_host_is_refused(void **state)
     struct sidecar_fixture *f = *state;
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
     Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
@@ -341,7 +333,7 @@ what_a_create_must_not_say_is_refused_and_leaves_nothing(void **state)
     struct test_spec *spec = malloc(sizeof *spec);
     char id[65];
     assert_non_null(spec);
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     container_id(id, 0);
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         struct gcs_error err = {0};
@@ -370,7 +362,7 @@ a_create_without_a_spec_is_refused(void **state)
 {
     struct sidecar_fixture *f = *state;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     request.container_id = container_id(id, 0);
@@ -410,7 +402,7 @@ the_same_id_cannot_be_created_twice_and_the_first_stays(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
@@ -433,7 +425,7 @@ assert_nothing_is_left(struct sidecar_fixture *f, const char *id)
     assert_int_equal(0, sandbox_entries(f));
     assert_int_equal(0, sandbox_root_directories(f->sidecar->sandbox));
     assert_int_equal(CONTAINER_COMBINED, container_state(f->sidecar->containers, id));
-    assert_false(host_health(f).inconsistent);
+    assert_false(host_health(f->host).inconsistent);
 }
 
 static void
@@ -443,7 +435,7 @@ a_create_that_the_inbox_refuses_is_undone_before_the_host_hears_of_it(void **sta
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_RESOURCE_EXHAUSTED);
@@ -469,7 +461,7 @@ a_directory_that_cannot_be_made_names_its_path_and_leaves_nothing(void **state)
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     fclose(file);
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
 
@@ -490,11 +482,11 @@ a_create_whose_inbox_goes_is_unavailable_at_once_and_undone(void **state)
     struct sidecar_fixture *f = *state;
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
-    struct host_call *call = host_begin_create(f, container_id(id, 0), &spec, 600000);
+    struct host_call *call = host_begin_create(f->host, container_id(id, 0), &spec, 600000);
     assert_true(inbox_wait_held(f->inbox, 1));
 
     inbox_cut(f->inbox);
@@ -510,11 +502,11 @@ without_an_inbox_a_create_is_unavailable_at_once_and_undone(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_cut(f->inbox);
-    assert_true(host_wait_connected(f, false));
+    assert_true(host_wait_connected(f->host, false));
 
     enum gcs_status status = gcs_create(f->host, container_id(id, 0), &spec.spec, &err);
 
@@ -531,20 +523,21 @@ at_its_deadline_a_create_is_answered_but_its_id_stays_taken_until_the_inbox_has_
     struct sidecar_fixture *f = *state;
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     inbox_hold(f->inbox, INBOX_DELETE, NULL, 1);
 
     /* The deadline. */
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 200)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED,
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 200)));
     assert_int_equal(CONTAINER_CREATING, container_state(f->sidecar->containers, id));
     assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, id, &spec, 200)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f->host, id, &spec, 200)));
 
     /* The inbox has made it after all: it is deleted there, and only then the id is free. */
-    struct host_call *next = host_begin_create(f, id, &spec, 600000);
+    struct host_call *next = host_begin_create(f->host, id, &spec, 600000);
     assert_int_equal(1, inbox_release(f->inbox, INBOX_CREATE));
     assert_true(inbox_wait_held(f->inbox, 1));
     assert_int_equal(1, inbox_count(f->inbox, INBOX_DELETE, id));
@@ -555,7 +548,7 @@ at_its_deadline_a_create_is_answered_but_its_id_stays_taken_until_the_inbox_has_
     assert_int_equal(GCS_OK, host_end(next));
     assert_int_equal(2, inbox_count(f->inbox, INBOX_CREATE, id));
     assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
-    assert_false(host_health(f).inconsistent);
+    assert_false(host_health(f->host).inconsistent);
 }
 
 static void
@@ -564,15 +557,16 @@ a_create_refused_after_its_deadline_is_undone_without_a_delete(void **state)
     struct sidecar_fixture *f = *state;
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 200)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED,
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 200)));
 
     inbox_release_refused(f->inbox, INBOX_CREATE, STATUS_INTERNAL);
 
-    assert_int_equal(GCS_OK, host_end(host_begin_create(f, id, &spec, 600000)));
+    assert_int_equal(GCS_OK, host_end(host_begin_create(f->host, id, &spec, 600000)));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_DELETE, id));
 }
 
@@ -583,7 +577,7 @@ an_inbox_that_gives_up_by_time_may_have_made_the_container_so_it_is_deleted_ther
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_DEADLINE_EXCEEDED);
@@ -606,7 +600,7 @@ assert_refused_as_inconsistent(struct sidecar_fixture *f)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    struct host_health health = host_health(f);
+    struct host_health health = host_health(f->host);
     assert_true(health.inconsistent);
     assert_false(health.ready);
     spec_init(&spec);
@@ -628,17 +622,18 @@ a_late_container_that_cannot_be_deleted_makes_the_guest_inconsistent(void **stat
     struct sidecar_fixture *f = *state;
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     inbox_refuse(f->inbox, INBOX_DELETE, NULL, 1, STATUS_INTERNAL);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 200)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED,
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 200)));
 
     inbox_release(f->inbox, INBOX_CREATE);
 
     assert_true(inbox_wait_count(f->inbox, INBOX_DELETE, id, 1));
     /* The key of the container is free again once the undo is over. */
-    assert_int_equal(GCS_FAILED_PRECONDITION, host_end(host_begin_create(f, id, &spec, 0)));
+    assert_int_equal(GCS_FAILED_PRECONDITION, host_end(host_begin_create(f->host, id, &spec, 0)));
     assert_refused_as_inconsistent(f);
 }
 
@@ -649,11 +644,11 @@ a_directory_that_cannot_be_taken_away_makes_the_guest_inconsistent(void **state)
     struct test_spec spec;
     char id[65], path[300];
     snprintf(path, sizeof path, "%s/tmp/atlas/emptydir/vol1", f->sandbox);
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
-    struct host_call *call = host_begin_create(f, container_id(id, 0), &spec, 0);
+    struct host_call *call = host_begin_create(f->host, container_id(id, 0), &spec, 0);
     assert_true(inbox_wait_held(f->inbox, 1));
     if (mount("none", path, "tmpfs", 0, NULL) < 0) {
         inbox_release(f->inbox, INBOX_CREATE);
@@ -672,7 +667,7 @@ a_directory_that_cannot_be_taken_away_makes_the_guest_inconsistent(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_volume, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_seeds_create_makes_its_directory_before_the_inbox_hears_of_it),
         TEST(the_inbox_gets_the_approved_spec_and_the_approval),

@@ -43,8 +43,8 @@ start(bool with_env)
     f->config.decision_log = (struct decision_log_options){
         .path = log_path, .bytes_max = DECISION_LOG_BYTES_DEFAULT, .with_env = with_env};
     fixture_start(f);
-    write_policy(policy_text(f));
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+    write_policy(seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     return f;
 }
 
@@ -58,8 +58,8 @@ play(struct sidecar_fixture *f)
     struct test_process process;
     char id[65];
     uint32_t number;
-    host_add_volume(f);
-    host_prepare(f, 0);
+    host_add_volume(f->host);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_INTERNAL);
@@ -161,7 +161,7 @@ its_own_policy_changes_nothing_and_a_stricter_one_what_it_denies(void **state)
     fixture_stop(f);
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        write_policy(policy_replace(policy_text(f), cases[i].from, cases[i].to));
+        write_policy(policy_replace(seed_policy_text(&f->seed), cases[i].from, cases[i].to));
         int status = replay(output);
         if (status != cases[i].status || !strstr(output, cases[i].says))
             fail_msg("case %zu: status %d\n%s", i, status, output);

@@ -19,14 +19,6 @@
 #define UNEXPECTED GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT
 #define DELETED    GCS__V1__EVENT_TYPE__EVENT_TYPE_DELETED
 
-static int
-setup(void **state)
-{
-    fixture_setup_policy(state);
-    host_add_volume(*state);
-    return 0;
-}
-
 /* Reads events after `seq` until there are `count`, and copies them. False: they did not come in time. */
 static bool
 read_events(struct sidecar_fixture *f, uint64_t seq, size_t count, Gcs__V1__Event *ret)
@@ -61,7 +53,7 @@ events_reach_the_host_in_order_and_each_container_exits_once(void **state)
     struct sidecar_fixture *f = *state;
     Gcs__V1__Event events[5];
     char id[65];
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     container_id(id, 0);
 
     inbox_emit(f->inbox, CREATED, id, 0, 0);
@@ -91,11 +83,11 @@ an_exit_that_overtakes_the_answer_to_its_start_stops_the_container(void **state)
     struct test_spec spec;
     Gcs__V1__Event events[2];
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_hold(f->inbox, INBOX_START, NULL, 1);
-    struct host_call *start = host_begin_empty(f, id, INBOX_START);
+    struct host_call *start = host_begin_empty(f->host, id, INBOX_START);
     assert_true(inbox_wait_held(f->inbox, 1));
 
     inbox_emit(f->inbox, STARTED, id, INBOX_FIRST_PROCESS, 0);
@@ -119,8 +111,8 @@ a_watcher_is_parked_until_something_happens(void **state)
     watch.wait_ms = 25000;
     request.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
     request.watch_events = &watch;
-    struct host_call *call = host_begin(f, &request);
-    (void)host_health(f); /* the watcher was received before */
+    struct host_call *call = host_begin(f->host, &request);
+    (void)host_health(f->host); /* the watcher was received before */
     assert_false(host_has_ended(call));
 
     emit_marker(f);
@@ -170,10 +162,10 @@ static void
 come_back_as_another(struct sidecar_fixture *f)
 {
     inbox_cut(f->inbox);
-    assert_true(host_wait_connected(f, false));
+    assert_true(host_wait_connected(f->host, false));
     inbox_restart(f->inbox);
     inbox_mend(f->inbox);
-    assert_true(host_wait_connected(f, true));
+    assert_true(host_wait_connected(f->host, true));
 }
 
 static void
@@ -183,7 +175,7 @@ when_the_inbox_comes_back_as_another_every_container_has_exited_once(void **stat
     struct gcs_error err = {0};
     Gcs__V1__Event events[3];
     char running[65], stopped[65];
-    uint32_t first = host_run(f, 0), second = host_run(f, 1);
+    uint32_t first = host_run(f->host, 0), second = host_run(f->host, 1);
     container_id(running, 0);
     container_id(stopped, 1);
     inbox_emit(f->inbox, GRACEFUL, stopped, second, 0);
@@ -211,13 +203,13 @@ a_connection_that_only_breaks_costs_no_container(void **state)
     struct sidecar_fixture *f = *state;
     Gcs__V1__Event events[1];
     char id[65];
-    host_run(f, 0);
+    host_run(f->host, 0);
 
     inbox_cut(f->inbox);
-    assert_true(host_wait_connected(f, false));
+    assert_true(host_wait_connected(f->host, false));
     emit_marker(f);
     inbox_mend(f->inbox);
-    assert_true(host_wait_connected(f, true));
+    assert_true(host_wait_connected(f->host, true));
 
     assert_true(read_events(f, 0, 1, events)); /* and no event is lost */
     assert_int_equal(4711, events[0].process_id);
@@ -232,10 +224,10 @@ without_an_inbox_what_needs_it_is_unavailable_and_the_rest_goes_on(void **state)
     static const Gcs__V1__PropertyType types[] = {GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_SYSTEM_GUID};
     struct gcs_exit end;
     char id[65];
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     container_id(id, 0);
     inbox_cut(f->inbox);
-    assert_true(host_wait_connected(f, false));
+    assert_true(host_wait_connected(f->host, false));
 
     assert_int_equal(GCS_UNAVAILABLE, gcs_get_properties(f->host, id, types, 1, NULL, &err));
     gcs_error_clear(&err);
@@ -245,18 +237,18 @@ without_an_inbox_what_needs_it_is_unavailable_and_the_rest_goes_on(void **state)
     gcs_error_clear(&err);
     assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
     assert_int_equal(GCS_OK, gcs_watch_events(f->host, 0, 0, NULL, &err));
-    assert_false(host_health(f).ready);
+    assert_false(host_health(f->host).ready);
 
     inbox_mend(f->inbox);
-    assert_true(host_wait_connected(f, true));
+    assert_true(host_wait_connected(f->host, true));
     assert_int_equal(GCS_OK, gcs_shutdown(f->host, id, true, &err));
-    assert_true(host_health(f).ready);
+    assert_true(host_health(f->host).ready);
 }
 
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_volume, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(events_reach_the_host_in_order_and_each_container_exits_once),
         TEST(an_exit_that_overtakes_the_answer_to_its_start_stops_the_container),

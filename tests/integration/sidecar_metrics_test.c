@@ -87,8 +87,8 @@ static void
 containers_and_a_failed_undo_are_shown(void **state)
 {
     struct sidecar_fixture *f = *state;
-    host_add_volume(f);
-    (void)host_run(f, 0);
+    host_add_volume(f->host);
+    (void)host_run(f->host, 0);
     struct error why;
     error_set(&why, STATUS_INTERNAL, 0, "a test");
     sidecar_set_inconsistent(f->sidecar, &why);

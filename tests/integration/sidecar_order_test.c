@@ -29,7 +29,8 @@ mounts_policy(const struct sidecar_fixture *f)
                 i);
     fprintf(out, "{\n        \"destination\": \"/volumemountscratch\"");
     assert_int_equal(0, fclose(out));
-    char *text = policy_replace(policy_text(f), "{\n        \"destination\": \"/volumemountscratch\"", rules);
+    char *text = policy_replace(seed_policy_text(&f->seed),
+                                "{\n        \"destination\": \"/volumemountscratch\"", rules);
     free(rules);
     return text;
 }
@@ -39,8 +40,8 @@ setup(void **state)
 {
     fixture_setup(state);
     struct sidecar_fixture *f = *state;
-    assert_int_equal(GCS_OK, policy_set(f, mounts_policy(f)));
-    host_add_volume(f);
+    assert_int_equal(GCS_OK, policy_set(f->host, mounts_policy(f)));
+    host_add_volume(f->host);
     return 0;
 }
 
@@ -86,7 +87,7 @@ create_pod(struct sidecar_fixture *f, enum gcs_status statuses[POD])
     assert_non_null(pods);
     for (unsigned i = 0; i < POD; i++) {
         pod_spec_init(&pods[i], i);
-        calls[i] = host_begin_create(f, container_id(id, i), &pods[i].spec, 0);
+        calls[i] = host_begin_create(f->host, container_id(id, i), &pods[i].spec, 0);
     }
     for (unsigned i = 0; i < POD; i++)
         statuses[i] = host_end(calls[i]);
@@ -101,7 +102,7 @@ twenty_overlapping_creates_share_their_directories_and_the_last_takes_them_along
     struct gcs_error err = {0};
     char id[65];
     for (unsigned i = 0; i < POD; i++)
-        host_prepare(f, i);
+        host_prepare(f->host, i);
 
     create_pod(f, statuses);
 
@@ -127,7 +128,7 @@ when_the_inbox_refuses_half_of_them_the_others_keep_what_they_share(void **state
     struct gcs_error err = {0};
     char id[65], own[64];
     for (unsigned i = 0; i < POD; i++) {
-        host_prepare(f, i);
+        host_prepare(f->host, i);
         if (i % 2 == 1)
             inbox_refuse(f->inbox, INBOX_CREATE, container_id(id, i), 1, STATUS_INTERNAL);
     }
@@ -141,7 +142,7 @@ when_the_inbox_refuses_half_of_them_the_others_keep_what_they_share(void **state
         snprintf(own, sizeof own, "pod/own/c-%u", i);
         assert_int_equal(i % 2 == 1 ? 0 : 0755, sandbox_mode(f, own));
     }
-    assert_false(host_health(f).inconsistent);
+    assert_false(host_health(f->host).inconsistent);
     for (unsigned i = 0; i < POD; i += 2)
         assert_int_equal(GCS_OK, gcs_delete(f->host, container_id(id, i), &err));
     assert_int_equal(0, sandbox_entries(f));
@@ -166,14 +167,14 @@ requests_of_one_container_reach_the_inbox_in_order_while_fifty_run_in_parallel(v
     spec_init(&spec);
     process_init(&process, cmd);
     for (unsigned i = 0; i < PARALLEL; i++)
-        host_prepare(f, i);
+        host_prepare(f->host, i);
 
     for (unsigned i = 0; i < PARALLEL; i++) {
         container_id(id, i);
-        calls[i][0] = host_begin_create(f, id, &spec, 0);
-        calls[i][1] = host_begin_empty(f, id, INBOX_START);
-        calls[i][2] = host_begin_exec(f, id, &process, 0);
-        calls[i][3] = host_begin_empty(f, id, INBOX_FORCED);
+        calls[i][0] = host_begin_create(f->host, id, &spec, 0);
+        calls[i][1] = host_begin_empty(f->host, id, INBOX_START);
+        calls[i][2] = host_begin_exec(f->host, id, &process, 0);
+        calls[i][3] = host_begin_empty(f->host, id, INBOX_FORCED);
     }
     for (unsigned i = 0; i < PARALLEL; i++)
         for (unsigned step = 0; step < STEPS; step++)
@@ -194,13 +195,13 @@ the_next_request_of_a_container_waits_until_the_one_before_is_over(void **state)
     struct sidecar_fixture *f = *state;
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
-    struct host_call *create = host_begin_create(f, container_id(id, 0), &spec, 0);
-    struct host_call *start = host_begin_empty(f, id, INBOX_START);
+    struct host_call *create = host_begin_create(f->host, container_id(id, 0), &spec, 0);
+    struct host_call *start = host_begin_empty(f->host, id, INBOX_START);
     assert_true(inbox_wait_held(f->inbox, 1));
-    (void)host_health(f); /* the start has been received */
+    (void)host_health(f->host); /* the start has been received */
 
     assert_int_equal(0, inbox_count(f->inbox, INBOX_START, NULL));
     assert_false(host_has_ended(start));
@@ -223,14 +224,14 @@ no_worker_waits_for_the_inbox(void **state)
     assert_non_null(calls);
     assert_non_null(pods);
     assert_int_equal(2, f->config.workers);
-    uint32_t init = host_run(f, HELD);
+    uint32_t init = host_run(f->host, HELD);
     assert_true(init > 0);
     for (unsigned i = 0; i < HELD; i++)
-        host_prepare(f, i);
+        host_prepare(f->host, i);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, HELD);
     for (unsigned i = 0; i < HELD; i++) {
         pod_spec_init(&pods[i], i);
-        calls[i] = host_begin_create(f, container_id(id, i), &pods[i].spec, 0);
+        calls[i] = host_begin_create(f->host, container_id(id, i), &pods[i].spec, 0);
     }
     assert_true(inbox_wait_held(f->inbox, HELD));
 
@@ -238,7 +239,7 @@ no_worker_waits_for_the_inbox(void **state)
      */
     assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
     assert_int_equal(GCS_OK, gcs_get_properties(f->host, container_id(id, HELD), types, 1, NULL, &err));
-    host_run(f, HELD + 1);
+    host_run(f->host, HELD + 1);
     for (unsigned i = 0; i < HELD; i++)
         assert_false(host_has_ended(calls[i]));
 
@@ -263,11 +264,11 @@ what_a_deadline_and_an_answer_race_for_is_one_outcome(void **state)
     spec_init(&spec);
     for (unsigned i = 0; i < ROUNDS; i++) {
         container_id(id, i);
-        host_prepare(f, i);
+        host_prepare(f->host, i);
         inbox_hold(f->inbox, INBOX_CREATE, id, 1);
         int64_t until_ns =
             clock_now_ns() + DEADLINE_MS * NS_PER_MS + ((int64_t)i - ROUNDS / 2) * STEP_US * NS_PER_US;
-        struct host_call *call = host_begin_create(f, id, &spec, DEADLINE_MS);
+        struct host_call *call = host_begin_create(f->host, id, &spec, DEADLINE_MS);
         assert_true(inbox_wait_held(f->inbox, 1));
         while (clock_now_ns() < until_ns)
             ;
@@ -284,7 +285,7 @@ what_a_deadline_and_an_answer_race_for_is_one_outcome(void **state)
         gcs_error_clear(&err);
     }
     print_message("%u of %u in time\n", in_time, (unsigned)ROUNDS);
-    assert_false(host_health(f).inconsistent);
+    assert_false(host_health(f->host).inconsistent);
 }
 
 int

@@ -30,7 +30,7 @@ before_a_policy_is_set_only_four_requests_are_answered(void **state)
         struct gcs_error err = {0};
 
         enum gcs_status status =
-            host_call_row(f, row, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, container_id(id, 0), &err);
+            host_call_row(f->host, row, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, container_id(id, 0), &err);
 
         if (status != GCS_FAILED_PRECONDITION || !strstr(err.message, "no security policy is set"))
             fail_msg("%s: %s: %s", row->name, gcs_status_name(status), err.message ? err.message : "");
@@ -39,7 +39,7 @@ before_a_policy_is_set_only_four_requests_are_answered(void **state)
     assert_int_equal(4, open); /* Negotiate, Ping, Health, SetPolicy */
     assert_int_equal(0, inbox_count(f->inbox, INBOX_ANY, NULL));
     assert_int_equal(0, sandbox_entries(f));
-    assert_false(host_health(f).ready);
+    assert_false(host_health(f->host).ready);
     struct gcs_error err = {0};
     assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
 }
@@ -63,9 +63,9 @@ a_policy_is_set_once(void **state)
 {
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
-    assert_true(host_health(f).ready);
-    char *another = policy_text(f);
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
+    assert_true(host_health(f->host).ready);
+    char *another = seed_policy_text(&f->seed);
 
     enum gcs_status status = gcs_set_policy(f->host, another, strlen(another), &err);
 
@@ -90,18 +90,18 @@ a_policy_that_is_not_the_host_datas_is_refused_and_the_right_one_still_works(voi
 {
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
-    char *right = policy_text(f);
+    char *right = seed_policy_text(&f->seed);
     with_host_data(f, right);
-    char *wrong = policy_replace(policy_text(f), "\"ping\"", "\"pong\"");
+    char *wrong = policy_replace(seed_policy_text(&f->seed), "\"ping\"", "\"pong\"");
 
     enum gcs_status status = gcs_set_policy(f->host, wrong, strlen(wrong), &err);
 
     assert_int_equal(GCS_PERMISSION_DENIED, status);
     assert_non_null(strstr(err.message, "doesn't match HostData provided at launch"));
     gcs_error_clear(&err);
-    assert_false(host_health(f).ready);
+    assert_false(host_health(f->host).ready);
     assert_int_equal(GCS_OK, gcs_set_policy(f->host, right, strlen(right), &err));
-    assert_true(host_health(f).ready);
+    assert_true(host_health(f->host).ready);
     free(right);
     free(wrong);
 }
@@ -118,8 +118,8 @@ a_policy_that_does_not_parse_is_refused_by_line_and_column_and_another_may_follo
     assert_int_equal(GCS_INVALID_ARGUMENT, status);
     assert_non_null(strstr(err.message, "policy.rego:4:"));
     gcs_error_clear(&err);
-    assert_false(host_health(f).ready);
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+    assert_false(host_health(f->host).ready);
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
 }
 
 static void
@@ -127,7 +127,7 @@ an_enforcer_of_another_kind_is_refused(void **state)
 {
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
-    char *text = policy_text(f);
+    char *text = seed_policy_text(&f->seed);
     Gcs__V1__SecurityPolicy policy = GCS__V1__SECURITY_POLICY__INIT;
     Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
@@ -155,7 +155,7 @@ an_enforcer_of_another_kind_is_refused(void **state)
 static char *
 padded(const struct sidecar_fixture *f, size_t size)
 {
-    char *text = policy_text(f);
+    char *text = seed_policy_text(&f->seed);
     size_t length = strlen(text);
     text = realloc(text, size + 1);
     assert_non_null(text);
@@ -179,10 +179,10 @@ sixteen_mebibytes_of_policy_fit_and_one_byte_more_does_not(void **state)
 
     assert_int_equal(GCS_RESOURCE_EXHAUSTED, status);
     gcs_error_clear(&err);
-    assert_false(host_health(f).ready);
+    assert_false(host_health(f->host).ready);
     if (gcs_set_policy(f->host, largest, LIMIT_POLICY_BYTES, &err) != GCS_OK)
         fail_msg("%s", err.message);
-    assert_true(host_health(f).ready);
+    assert_true(host_health(f->host).ready);
     free(larger);
     free(largest);
 }
@@ -197,16 +197,16 @@ layers_are_verified_and_their_digests_told(void **state)
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
     char id[65];
-    policy_set(f, policy_text(f));
+    policy_set(f->host, seed_policy_text(&f->seed));
 
     assert_int_equal(GCS_OK,
                      gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, files, 2, &response, &err));
 
     const Gcs__V1__BlockCimsResponse *told = response->modify_settings->block_cims;
     assert_int_equal(2, told->n_layer_digests);
-    assert_string_equal(f->layer_digests[0], told->layer_digests[0]);
-    assert_string_equal(f->layer_digests[1], told->layer_digests[1]);
-    assert_string_equal(f->mounted_cim, told->mounted_cim);
+    assert_string_equal(f->seed.digests[0], told->layer_digests[0]);
+    assert_string_equal(f->seed.digests[1], told->layer_digests[1]);
+    assert_string_equal(f->seed.mounted_cim, told->mounted_cim);
     assert_int_equal(VOLUME_MOUNTED, volume_state(f->sidecar->volumes, VOLUME_ID));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_ANY, NULL));
     gcs_response_free(response);
@@ -219,7 +219,7 @@ layers_that_the_policy_does_not_name_are_not_mounted(void **state)
     static const char *const turned[] = {"top", "base"};
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
+    policy_set(f->host, seed_policy_text(&f->seed));
 
     enum gcs_status status = gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, turned, 2, NULL, &err);
 
@@ -235,8 +235,8 @@ a_root_is_a_volume_and_a_scratch_and_is_taken_apart_in_turn(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
-    host_add_volume(f);
+    policy_set(f->host, seed_policy_text(&f->seed));
+    host_add_volume(f->host);
     container_id(id, 0);
 
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch-0", 4096, &err));
@@ -256,7 +256,7 @@ a_root_is_a_volume_and_a_scratch_and_is_taken_apart_in_turn(void **state)
     assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
     assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch-0", &err));
     assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
-    assert_int_equal(0, host_health(f).containers);
+    assert_int_equal(0, host_health(f->host).containers);
     assert_int_equal(VOLUME_ABSENT, volume_state(f->sidecar->volumes, VOLUME_ID));
 }
 
@@ -266,8 +266,8 @@ what_the_inbox_refuses_to_combine_can_be_combined_again(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
-    host_add_volume(f);
+    policy_set(f->host, seed_policy_text(&f->seed));
+    host_add_volume(f->host);
     for (unsigned number = 0; number < 2; number++) { /* admitted with the volume, and by the combination */
         char scratch[32];
         snprintf(scratch, sizeof scratch, "scratch-%u", number);
@@ -280,7 +280,7 @@ what_the_inbox_refuses_to_combine_can_be_combined_again(void **state)
         gcs_error_clear(&err);
         assert_int_equal(CONTAINER_ABSENT, container_state(f->sidecar->containers, id));
         assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, scratch, VOLUME_ID, &err));
-        assert_false(host_health(f).inconsistent);
+        assert_false(host_health(f->host).inconsistent);
     }
 }
 
@@ -289,7 +289,7 @@ a_scratch_that_the_inbox_refuses_can_be_added_again(void **state)
 {
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
-    policy_set(f, policy_text(f));
+    policy_set(f->host, seed_policy_text(&f->seed));
     inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_RESOURCE_EXHAUSTED);
 
     assert_int_equal(GCS_RESOURCE_EXHAUSTED, gcs_add_scratch(f->host, "scratch-0", 0, &err));
@@ -306,9 +306,9 @@ one_scratch_serves_one_container(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
-    host_add_volume(f);
-    host_prepare(f, 0);
+    policy_set(f->host, seed_policy_text(&f->seed));
+    host_add_volume(f->host);
+    host_prepare(f->host, 0);
 
     enum gcs_status status = gcs_combine_layers(f->host, container_id(id, 1), "scratch-0", VOLUME_ID, &err);
 
@@ -332,7 +332,7 @@ begin_scratch(struct sidecar_fixture *f, const char *target, uint32_t timeout_ms
     request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
     request.modify_settings = &settings;
-    return host_begin(f, &request);
+    return host_begin(f->host, &request);
 }
 
 static struct host_call *
@@ -349,7 +349,7 @@ begin_combine(struct sidecar_fixture *f, const char *id, const char *target, uin
     request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
     request.modify_settings = &settings;
-    return host_begin(f, &request);
+    return host_begin(f->host, &request);
 }
 
 /* The last message of the settings kind takes away what the first one added. */
@@ -372,7 +372,7 @@ static void
 a_scratch_that_comes_too_late_is_removed_at_the_inbox_and_undone(void **state)
 {
     struct sidecar_fixture *f = *state;
-    policy_set(f, policy_text(f));
+    policy_set(f->host, seed_policy_text(&f->seed));
     size_t messages = 0;
     for (size_t i = 0; i < sizeof late_answers / sizeof late_answers[0]; i++) {
         inbox_hold(f->inbox, INBOX_SETTINGS, NULL, 1);
@@ -386,7 +386,7 @@ a_scratch_that_comes_too_late_is_removed_at_the_inbox_and_undone(void **state)
 
         assert_int_equal(late_answers[i].consistent ? GCS_OK : GCS_FAILED_PRECONDITION, host_end(again));
         assert_reversed(f, messages + 1);
-        assert_int_equal(!late_answers[i].consistent, host_health(f).inconsistent);
+        assert_int_equal(!late_answers[i].consistent, host_health(f->host).inconsistent);
         struct gcs_error err = {0};
         if (late_answers[i].consistent)
             assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch", &err));
@@ -400,8 +400,8 @@ a_root_that_comes_too_late_is_taken_apart_at_the_inbox_and_undone(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
-    host_add_volume(f);
+    policy_set(f->host, seed_policy_text(&f->seed));
+    host_add_volume(f->host);
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch", 0, &err));
     for (unsigned i = 0; i < sizeof late_answers / sizeof late_answers[0]; i++) {
         size_t messages = inbox_count(f->inbox, INBOX_SETTINGS, NULL);
@@ -418,7 +418,7 @@ a_root_that_comes_too_late_is_taken_apart_at_the_inbox_and_undone(void **state)
 
         assert_int_equal(late_answers[i].consistent ? GCS_OK : GCS_FAILED_PRECONDITION, host_end(again));
         assert_reversed(f, messages + 1);
-        assert_int_equal(!late_answers[i].consistent, host_health(f).inconsistent);
+        assert_int_equal(!late_answers[i].consistent, host_health(f->host).inconsistent);
         if (late_answers[i].consistent)
             assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch", VOLUME_ID, &err));
     }
@@ -430,8 +430,8 @@ an_inbox_that_gives_up_by_time_may_have_added_it_so_it_is_removed_there(void **s
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
-    host_add_volume(f);
+    policy_set(f->host, seed_policy_text(&f->seed));
+    host_add_volume(f->host);
 
     inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_DEADLINE_EXCEEDED);
     assert_int_equal(GCS_DEADLINE_EXCEEDED, gcs_add_scratch(f->host, "scratch", 0, &err));
@@ -445,7 +445,7 @@ an_inbox_that_gives_up_by_time_may_have_added_it_so_it_is_removed_there(void **s
     gcs_error_clear(&err);
     assert_reversed(f, 4);
     assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, "scratch", VOLUME_ID, &err));
-    assert_false(host_health(f).inconsistent);
+    assert_false(host_health(f->host).inconsistent);
 }
 
 static void
@@ -454,16 +454,16 @@ what_a_restarted_inbox_does_not_know_can_be_removed(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f, policy_text(f));
-    host_add_volume(f);
-    host_prepare(f, 0);
+    policy_set(f->host, seed_policy_text(&f->seed));
+    host_add_volume(f->host);
+    host_prepare(f->host, 0);
     container_id(id, 0);
     inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 2, STATUS_NOT_FOUND);
 
     assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
     assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch-0", &err));
 
-    assert_int_equal(0, host_health(f).containers);
+    assert_int_equal(0, host_health(f->host).containers);
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch-0", 0, &err));
     assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
 }
@@ -486,14 +486,14 @@ what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox(voi
     };
     size_t tried = 0;
     char id[65];
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     for (size_t i = 0; i < sidecar_methods.count; i++)
         for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
             struct gcs_error err = {0};
             if (strcmp(sidecar_methods.rows[i].name, refused[k].name) != 0)
                 continue;
 
-            assert_int_equal(GCS_UNIMPLEMENTED, host_call_row(f, &sidecar_methods.rows[i],
+            assert_int_equal(GCS_UNIMPLEMENTED, host_call_row(f->host, &sidecar_methods.rows[i],
                                                               GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD,
                                                               container_id(id, 0), &err));
 

@@ -18,20 +18,12 @@
 static const char *const cmd[] = {"cmd", NULL};
 static const char *const mkdir_args[] = {"cmd", "/c", "mkdir", "C:\\SandboxMounts\\tmp", NULL};
 
-static int
-setup(void **state)
-{
-    fixture_setup_policy(state);
-    host_add_volume(*state);
-    return 0;
-}
-
 /* Sets up with a policy that is the seed's but for one replacement. */
 static void
 setup_with(struct sidecar_fixture *f, const char *from, const char *to)
 {
-    assert_int_equal(GCS_OK, policy_set(f, policy_replace(policy_text(f), from, to)));
-    host_add_volume(f);
+    assert_int_equal(GCS_OK, policy_set(f->host, policy_replace(seed_policy_text(&f->seed), from, to)));
+    host_add_volume(f->host);
 }
 
 /* -- the seed's case, from end to end -- */
@@ -46,7 +38,7 @@ the_seeds_container_lives_and_goes_and_the_hosts_own_mkdir_is_denied(void **stat
     struct gcs_exit end;
     char id[65];
     uint32_t init, exec;
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
@@ -77,8 +69,8 @@ the_seeds_container_lives_and_goes_and_the_hosts_own_mkdir_is_denied(void **stat
     assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
     assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch-0", &err));
     assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
-    assert_int_equal(0, host_health(f).containers);
-    assert_true(host_health(f).ready);
+    assert_int_equal(0, host_health(f->host).containers);
+    assert_true(host_health(f->host).ready);
 }
 
 static void
@@ -91,7 +83,7 @@ what_runs_of_an_approved_exec_is_the_argument_vector_it_was_asked_with(void **st
     uint32_t exec;
     setup_with(f, "\"cmd\"\n        ],\n        \"signals\"",
                "\"cmd /c dir\"\n        ],\n        \"signals\"");
-    host_run(f, 0);
+    host_run(f->host, 0);
     process_init(&process, (const char *const[]){"cmd", "/c", "dir", NULL});
 
     assert_int_equal(GCS_OK, gcs_exec(f->host, container_id(id, 0), &process.process, &exec, &err));
@@ -114,7 +106,7 @@ the_inbox_gets_the_narrowed_environment_and_nothing_that_was_dropped(void **stat
     char id[65];
     uint32_t process_id;
     setup_with(f, "\"pattern\": \".+\"", "\"pattern\": \"PATH=.+\"");
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec.env[1] = (char *)(uintptr_t) "LD_PRELOAD=/evil.so";
     spec.process.n_env = 2;
@@ -150,7 +142,7 @@ denied_streams_are_cleared_in_the_document_and_refused_to_the_host(void **state)
     uint32_t exec;
     uint64_t offset = 0;
     setup_with(f, STDIO_ALLOWED, STDIO_DENIED);
-    uint32_t processes[3] = {host_run(f, 0)};
+    uint32_t processes[3] = {host_run(f->host, 0)};
     container_id(id, 0);
     process_init(&process, cmd);
     assert_int_equal(GCS_OK, gcs_exec(f->host, id, &process.process, &exec, &err));
@@ -196,7 +188,7 @@ a_terminal_is_refused_where_streams_are_denied_and_nothing_is_left(void **state)
     char id[65];
     uint32_t process_id;
     setup_with(f, STDIO_ALLOWED, STDIO_DENIED);
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     spec.process.terminal = true;
@@ -223,7 +215,7 @@ allowed_streams_are_read_written_and_closed_through_the_inbox(void **state)
     struct gcs_error err = {0};
     char id[65];
     uint64_t offset = 7;
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     container_id(id, 0);
 
     assert_int_equal(GCS_OK, gcs_read(f->host, id, init, GCS__V1__STREAM__STREAM_STDERR, 5, 0, NULL, &err));
@@ -256,7 +248,7 @@ a_terminals_size_reaches_the_inbox_and_its_refusal_the_host(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     container_id(id, 0);
 
     assert_int_equal(GCS_OK, gcs_resize(f->host, id, init, 1, UINT16_MAX, &err));
@@ -277,7 +269,7 @@ a_terminals_size_outside_of_its_range_never_reaches_the_inbox(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     const uint32_t sizes[][2] = {
         {0, 80}, {24, 0}, {UINT16_MAX + 1, 80}, {24, UINT16_MAX + 1}, {24, UINT32_MAX}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -303,7 +295,7 @@ signals_follow_the_rules_of_the_process_they_are_for(void **state)
     uint32_t exec;
     /* The exec'd process may get CtrlC and CtrlShutdown; init none, so that only killing it is left. */
     setup_with(f, "\"signals\": []\n      }", "\"signals\": [\"CtrlC\", \"CtrlShutdown\"]\n      }");
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     container_id(id, 0);
     process_init(&process, cmd);
     assert_int_equal(GCS_OK, gcs_exec(f->host, id, &process.process, &exec, &err));
@@ -342,7 +334,7 @@ killing_an_exec_needs_a_signal_of_its_own(void **state)
     struct test_process process;
     char id[65];
     uint32_t exec;
-    host_run(f, 0);
+    host_run(f->host, 0);
     process_init(&process, cmd);
     assert_int_equal(GCS_OK, gcs_exec(f->host, container_id(id, 0), &process.process, &exec, &err));
 
@@ -362,7 +354,7 @@ a_shutdown_that_the_inbox_refuses_leaves_the_policys_state_as_it_was(void **stat
     struct test_process process;
     char id[65];
     uint32_t exec;
-    host_run(f, 0);
+    host_run(f->host, 0);
     process_init(&process, cmd);
     inbox_refuse(f->inbox, INBOX_FORCED, NULL, 1, STATUS_INTERNAL);
 
@@ -389,7 +381,7 @@ an_exec_needs_a_running_container(void **state)
     process_init(&process, cmd);
     assert_int_equal(GCS_NOT_FOUND, gcs_exec(f->host, container_id(id, 0), &process.process, &exec, &err));
     gcs_error_clear(&err);
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
 
@@ -406,7 +398,7 @@ unknown_processes_and_containers_are_not_found_here(void **state)
     struct gcs_error err = {0};
     struct gcs_exit end;
     char id[65], other[65];
-    uint32_t init = host_run(f, 0);
+    uint32_t init = host_run(f->host, 0);
     uint64_t offset = 0;
     container_id(id, 0);
     container_id(other, 1);
@@ -443,7 +435,7 @@ a_start_that_the_inbox_refuses_can_be_tried_again(void **state)
     struct test_spec spec;
     char id[65];
     uint32_t init;
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_refuse(f->inbox, INBOX_START, NULL, 1, STATUS_INTERNAL);
@@ -464,7 +456,7 @@ a_deletion_that_the_inbox_refuses_keeps_the_directories(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
@@ -491,11 +483,11 @@ an_exec_that_comes_too_late_is_killed_and_unknown_to_the_host(void **state)
     struct test_process process;
     struct gcs_exit end;
     char id[65];
-    uint32_t init = host_run(f, 0), exec;
+    uint32_t init = host_run(f->host, 0), exec;
     container_id(id, 0);
     process_init(&process, cmd);
     inbox_hold(f->inbox, INBOX_EXEC, NULL, 1);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_exec(f, id, &process, 150)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_exec(f->host, id, &process, 150)));
 
     inbox_release(f->inbox, INBOX_EXEC);
 
@@ -507,7 +499,7 @@ an_exec_that_comes_too_late_is_killed_and_unknown_to_the_host(void **state)
     assert_int_equal(GCS_OK, gcs_exec(f->host, id, &process.process, &exec, &err));
     assert_int_equal(GCS_NOT_FOUND, gcs_wait(f->host, id, init + 1, 0, &end, &err));
     gcs_error_clear(&err);
-    assert_false(host_health(f).inconsistent);
+    assert_false(host_health(f->host).inconsistent);
 }
 
 static void
@@ -518,14 +510,14 @@ an_exec_that_may_run_without_a_name_makes_the_guest_inconsistent(void **state)
     struct test_process process;
     char id[65];
     uint32_t exec;
-    host_run(f, 0);
+    host_run(f->host, 0);
     process_init(&process, cmd);
     inbox_refuse(f->inbox, INBOX_EXEC, NULL, 1, STATUS_DEADLINE_EXCEEDED);
 
     enum gcs_status status = gcs_exec(f->host, container_id(id, 0), &process.process, &exec, &err);
 
     assert_int_equal(GCS_DEADLINE_EXCEEDED, status);
-    assert_true(host_health(f).inconsistent);
+    assert_true(host_health(f->host).inconsistent);
     gcs_error_clear(&err);
 }
 
@@ -538,7 +530,7 @@ a_start_that_comes_too_late_stays_a_start(void **state)
     struct test_process process;
     char id[65];
     uint32_t exec;
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_hold(f->inbox, INBOX_START, NULL, 1);
@@ -561,7 +553,7 @@ a_start_that_comes_too_late_stays_a_start(void **state)
 int
 main(void)
 {
-#define TEST(name)           cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+#define TEST(name)           cmocka_unit_test_setup_teardown(name, fixture_setup_volume, fixture_teardown)
 #define TEST_NO_POLICY(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_seeds_container_lives_and_goes_and_the_hosts_own_mkdir_is_denied),

@@ -147,7 +147,7 @@ connect_to_program(struct sidecar_fixture *f)
     struct gcs_error err = {0};
     if (gcs_connect(f->url, NULL, &f->host, &err) != GCS_OK)
         fail_msg("%s", err.message);
-    assert_true(host_wait_connected(f, true));
+    assert_true(host_wait_connected(f->host, true));
 }
 
 /* -- starts that are refused -- */
@@ -299,12 +299,12 @@ static struct host_call *
 hold_a_create(struct sidecar_fixture *f, char id[65])
 {
     struct test_spec spec;
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
-    host_add_volume(f);
-    host_prepare(f, 0);
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
+    host_add_volume(f->host);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
-    struct host_call *call = host_begin_create(f, container_id(id, 0), &spec, 600000);
+    struct host_call *call = host_begin_create(f->host, container_id(id, 0), &spec, 600000);
     assert_true(inbox_wait_held(f->inbox, 1));
     return call;
 }
@@ -405,12 +405,12 @@ run_with_secrets(struct sidecar_fixture *f, char id[65])
     struct test_spec spec;
     struct test_process process;
     uint32_t process_id;
-    char *policy = policy_replace(policy_text(f), "allow_runtime_logging := true",
+    char *policy = policy_replace(seed_policy_text(&f->seed), "allow_runtime_logging := true",
                                   "# " SECRET_RULE "\nallow_runtime_logging := true");
-    assert_int_equal(GCS_INVALID_ARGUMENT, policy_set(f, strdup("package " SECRET_RULE "\n{")));
-    assert_int_equal(GCS_OK, policy_set(f, policy));
-    host_add_volume(f);
-    host_prepare(f, 0);
+    assert_int_equal(GCS_INVALID_ARGUMENT, policy_set(f->host, strdup("package " SECRET_RULE "\n{")));
+    assert_int_equal(GCS_OK, policy_set(f->host, policy));
+    host_add_volume(f->host);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec.env[0] = (char *)(uintptr_t) "PASSWORD=" SECRET_ENV;
     container_id(id, 0);
@@ -497,8 +497,9 @@ a_policy_that_denies_runtime_logging_silences_all_but_errors(void **state)
     struct program program;
     struct gcs_error err = {0};
     start_good(f, &program, "10000");
-    assert_int_equal(GCS_OK, policy_set(f, policy_replace(policy_text(f), "allow_runtime_logging := true",
-                                                          "allow_runtime_logging := false")));
+    assert_int_equal(GCS_OK, policy_set(f->host, policy_replace(seed_policy_text(&f->seed),
+                                                                "allow_runtime_logging := true",
+                                                                "allow_runtime_logging := false")));
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "silent", 0, &err));
     kill(program.pid, SIGTERM);
     assert_int_equal(0, program_end(&program));

@@ -70,7 +70,7 @@ every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_nam
             struct gcs_error err = {0};
 
             enum gcs_status status =
-                host_call_row(f, row, (Gcs__V1__RequestType)type, container_id(id, 0), &err);
+                host_call_row(f->host, row, (Gcs__V1__RequestType)type, container_id(id, 0), &err);
 
             const char *text = err.message ? err.message : "";
             bool names_both = strstr(text, resources[i].resource) && strstr(text, type_names[type]);
@@ -105,7 +105,7 @@ an_id_that_is_neither_64_digits_nor_the_uvms_is_refused_whatever_the_request(voi
             struct gcs_error err = {0};
 
             enum gcs_status status =
-                host_call_row(f, row, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, bad_ids[k], &err);
+                host_call_row(f->host, row, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, bad_ids[k], &err);
 
             if (status != GCS_INVALID_ARGUMENT || !strstr(err.message, "container_id"))
                 fail_msg("%s '%s': %s: %s", row->name, bad_ids[k], gcs_status_name(status),

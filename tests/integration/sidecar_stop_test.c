@@ -18,14 +18,6 @@
 #define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
 #define MOUNT_TARGET "/volumemountscratch"
 
-static int
-setup(void **state)
-{
-    fixture_setup_policy(state);
-    host_add_volume(*state);
-    return 0;
-}
-
 static void *
 stop_main(void *arg)
 {
@@ -48,8 +40,8 @@ restart_with_drain(struct sidecar_fixture *f, int64_t drain_ns)
     fixture_stop(f);
     f->config.drain_ns = drain_ns;
     fixture_start(f);
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
-    host_add_volume(f);
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
+    host_add_volume(f->host);
 }
 
 static void
@@ -59,11 +51,11 @@ a_request_under_way_is_finished_and_new_ones_are_refused(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
-    struct host_call *call = host_begin_create(f, container_id(id, 0), &spec, 0);
+    struct host_call *call = host_begin_create(f->host, container_id(id, 0), &spec, 0);
     assert_true(inbox_wait_held(f->inbox, 1));
 
     pthread_t thread = begin_stop(f);
@@ -93,12 +85,13 @@ at_the_end_of_the_drain_what_hangs_is_refused_and_undone(void **state)
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, HANGING);
     for (unsigned i = 0; i < HANGING; i++)
-        host_prepare(f, i);
+        host_prepare(f->host, i);
     for (unsigned i = 0; i < HANGING; i++)
-        calls[i] = host_begin_create(f, container_id(id, i), &spec, 600000);
-    struct host_call *queued = host_begin_empty(f, id, INBOX_START); /* behind the last create, by its key */
+        calls[i] = host_begin_create(f->host, container_id(id, i), &spec, 600000);
+    struct host_call *queued =
+        host_begin_empty(f->host, id, INBOX_START); /* behind the last create, by its key */
     assert_true(inbox_wait_held(f->inbox, HANGING));
-    (void)host_health(f);
+    (void)host_health(f->host);
     int64_t began_ns = clock_now_ns();
 
     sidecar_stop(TAKE_PTR(f->sidecar));
@@ -122,19 +115,19 @@ parked_waits_do_not_hold_up_the_end(void **state)
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     char id[65];
     restart_with_drain(f, 600 * NS_PER_S);
-    wait.process_id = host_run(f, 0);
+    wait.process_id = host_run(f->host, 0);
     wait.wait_ms = 25000;
     inbox_hold(f->inbox, INBOX_WAIT, NULL, 1);
     request.container_id = container_id(id, 0);
     request.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
     request.wait_for_process = &wait;
-    struct host_call *waiting = host_begin(f, &request);
+    struct host_call *waiting = host_begin(f->host, &request);
     watch.wait_ms = 25000;
     request.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
     request.watch_events = &watch;
-    struct host_call *watching = host_begin(f, &request);
+    struct host_call *watching = host_begin(f->host, &request);
     assert_true(inbox_wait_held(f->inbox, 1));
-    (void)host_health(f);
+    (void)host_health(f->host);
     int64_t began_ns = clock_now_ns();
 
     sidecar_stop(TAKE_PTR(f->sidecar));
@@ -151,12 +144,13 @@ a_late_container_is_given_up_when_the_sidecar_ends(void **state)
     struct test_spec spec;
     char id[65];
     restart_with_drain(f, 100 * NS_PER_MS);
-    host_prepare(f, 0);
+    host_prepare(f->host, 0);
     spec_init(&spec);
     spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     inbox_hold(f->inbox, INBOX_DELETE, NULL, 1);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f, container_id(id, 0), &spec, 100)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED,
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 100)));
     inbox_release(f->inbox, INBOX_CREATE);
     assert_true(inbox_wait_held(f->inbox, 1));
 
@@ -206,13 +200,13 @@ a_start_that_fails_leaves_nothing_and_can_be_tried_again(void **state)
     assert_no_start(f, STATUS_NOT_FOUND, "/nowhere/at/all");
     f->config.layer_dir = f->layers;
     fixture_start(f);
-    assert_int_equal(GCS_OK, policy_set(f, policy_text(f)));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
 }
 
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_volume, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_request_under_way_is_finished_and_new_ones_are_refused),
         TEST(at_the_end_of_the_drain_what_hangs_is_refused_and_undone),
