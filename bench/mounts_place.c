@@ -126,7 +126,11 @@ mounts_place_init(struct mounts_place *place, enum mounts_place_kind kind, const
         return false;
     mounts_place_slow(place, 0);
 
+    /* With a journal, as gcs-sidecar keeps it: beside the root, on a fast file system. */
+    char journal[PLACE_PATH_MAX + 16];
+    snprintf(journal, sizeof journal, "%s/journal", place->base);
     struct sandbox_root_options options = SANDBOX_ROOT_OPTIONS_DEFAULT;
+    options.journal = journal;
     unsigned workers = kind == PLACE_SLOW ? SLOW_WORKERS : FAST_WORKERS;
     struct error err;
     if (sandbox_root_open(place->root_path, &options, &place->root, &err) != STATUS_OK ||

@@ -61,6 +61,9 @@
 #define LIMIT_PATH_BYTES     4095
 #define LIMIT_HOSTNAME_BYTES 63
 
+#define LIMIT_JOURNAL_BYTES                                                                                  \
+    (256 * 1024 * 1024) /* of the directory journal: every container with every mount, 100 bytes each */
+
 /* Objects. */
 #define LIMIT_CONTAINERS         1024  /* alive at one time */
 #define LIMIT_CONTAINER_IDS_EVER 65536 /* ids ever started: 32 bytes each */

@@ -35,6 +35,7 @@ enum mutex_rank {
     RANK_CHILDREN,    /* inbox: children being watched */
     RANK_POLICY,      /* policy: the mutable decision state */
     RANK_VOLUMES,     /* mounts: the volume table */
+    RANK_JOURNAL,     /* mounts: the directory journal's file */
     RANK_DIRECTORIES, /* mounts: reference counts of sandbox directories */
     RANK_PLAN,        /* mounts: the task list of one directory plan */
     RANK_CALLER,      /* rpc: calls in flight towards a server */

@@ -58,6 +58,7 @@ source_add(struct directory_table *table, struct directory_hold *hold, struct di
         if (!directory)
             return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to hold '%s'", source->text);
         directory->holds++;
+        directory->runs++;
         hold->entries[hold->count++] = (struct hold_entry){.directory = directory};
         directory->visit = table->visits;
         directory->visitor = hold->count;
@@ -72,9 +73,10 @@ source_add(struct directory_table *table, struct directory_hold *hold, struct di
     return STATUS_OK;
 }
 
+/* Holds all of the sources and builds their tree. Notes in `line` what the tree's run may make. */
 static enum status
 sources_hold(struct directory_hold *hold, struct directory_node *nodes, const struct sandbox_path *sources,
-             size_t count, struct error *err)
+             size_t count, struct journal_line *line, struct error *err)
 {
     struct directory_table *table = &hold->root->table;
     enum status status = STATUS_OK;
@@ -83,22 +85,86 @@ sources_hold(struct directory_hold *hold, struct directory_node *nodes, const st
     table->visits++;
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = source_add(table, hold, nodes, &sources[i], err);
+    for (size_t i = 0; i < hold->count && hold->root->journal; i++) {
+        if (!hold->entries[i].directory->known)
+            journal_line_add(line, NOTE_MAY_MAKE, hold->entries[i].directory->path);
+    }
     mutex_unlock(&table->lock);
     return status;
 }
 
-/* Notes in the table, and in the hold, what the run has done. */
+/*
+ * Notes in the table, in the hold and in `line` what the run, which ended with `outcome`, has done. What
+ * several runs may have made was found only when the last of them says so.
+ */
 static void
-run_note(struct directory_hold *hold, const struct directory_node *nodes)
+run_note(struct directory_hold *hold, const struct directory_node *nodes, enum status outcome,
+         struct journal_line *line)
 {
     struct directory_table *table = &hold->root->table;
     mutex_lock(&table->lock);
     for (size_t i = 0; i < hold->count; i++) {
+        struct directory *directory = hold->entries[i].directory;
+        bool was_known = directory->known;
         hold->entries[i].named = nodes[i + 1].named;
-        if (nodes[i + 1].made)
-            hold->entries[i].directory->made = true;
+        directory->runs--;
+        if (nodes[i + 1].made) {
+            directory->made = directory->known = true;
+            directory->leaf = nodes[i + 1].named;
+        } else if (outcome == STATUS_OK && directory->runs == 0) {
+            directory->known = true;
+        }
+        if (!hold->root->journal)
+            continue;
+        if (nodes[i + 1].made && directory->leaf)
+            journal_line_add(line, NOTE_MADE, directory->path);
+        else if (directory->known && !was_known && !directory->made)
+            journal_line_add(line, NOTE_FOUND, directory->path);
     }
     mutex_unlock(&table->lock);
+}
+
+/* A note that cannot be written costs a successor a look at a name that is gone: no failure. */
+static void
+note_gone(struct sandbox_root *root, const struct directory *directory)
+{
+    struct journal_line line = JOURNAL_LINE_EMPTY;
+    struct error ignored;
+    journal_line_add(&line, NOTE_GONE, directory->path);
+    enum status status = directory_journal_write(root->journal, &line, &ignored);
+    (void)status;
+}
+
+/* What is to be done about a directory when a hold on it has ended. */
+struct parting {
+    bool remove;
+    bool tell; /* the journal has a note about it that is to be taken back */
+};
+
+/* Ends the hold in the table. If something is to be done, the entry stays, as being removed, until it is. */
+static struct parting
+entry_unhold(struct sandbox_root *root, const struct hold_entry *entry, enum end how)
+{
+    struct directory_table *table = &root->table;
+    struct directory *directory = entry->directory;
+    mutex_lock(&table->lock);
+    bool noted = root->journal && (directory->made || !directory->known);
+    bool inherited = how == END_FORGET && noted;
+    if (how == END_FORGET || (how == END_RELEASE && root->options.keep))
+        directory->made = inherited && directory->made; /* else it is as if it had been there before us */
+    if (how == END_RELEASE && entry->named)
+        directory->used = true;
+    bool last = --directory->holds == 0;
+    struct parting parting = {.remove = last && directory->made && !inherited,
+                              .tell = last && noted && !inherited};
+    if (parting.remove || parting.tell) {
+        directory->removing = true;
+        table->removing++;
+    } else if (last && !inherited) {
+        directory_table_forget(table, directory);
+    }
+    mutex_unlock(&table->lock);
+    return parting;
 }
 
 /* Ends the hold on one directory; removes it if that was the last one and it is ours to remove. */
@@ -107,26 +173,17 @@ entry_end(struct sandbox_root *root, const struct hold_entry *entry, enum end ho
 {
     struct directory_table *table = &root->table;
     struct directory *directory = entry->directory;
-    mutex_lock(&table->lock);
-    if (how == END_FORGET || (how == END_RELEASE && root->options.keep))
-        directory->made = false; /* from now on it is as if it had been there before us */
-    if (how == END_RELEASE && entry->named)
-        directory->used = true;
-    bool last = --directory->holds == 0;
-    bool remove = last && directory->made;
-    if (remove) {
-        directory->removing = true;
-        table->removing++;
-    } else if (last) {
-        directory_table_forget(table, directory);
-    }
-    mutex_unlock(&table->lock);
-    if (!remove)
+    struct parting parting = entry_unhold(root, entry, how);
+    if (!parting.remove && !parting.tell)
         return STATUS_OK;
 
-    struct directory_removal removal;
-    enum status begun =
-        directory_removal_begin(root, directory->path, directory->name, directory->used, &removal, err);
+    struct directory_removal removal = DIRECTORY_REMOVAL_EMPTY;
+    enum status begun = STATUS_OK;
+    if (parting.remove)
+        begun =
+            directory_removal_begin(root, directory->path, directory->name, directory->used, &removal, err);
+    if (parting.tell && begun == STATUS_OK)
+        note_gone(root, directory);
     mutex_lock(&table->lock);
     directory_table_forget(table, directory);
     mutex_unlock(&table->lock);
@@ -188,9 +245,10 @@ make_failed(struct directory_hold *hold, enum status status, struct error *err)
     return STATUS_DATA_LOSS;
 }
 
-enum status
-directory_hold_make(struct sandbox_root *root, struct pool *pool, const struct sandbox_path *sources,
-                    size_t count, struct directory_hold **ret, struct error *err)
+/* Memory for a hold on the sources, and for their tree. */
+static enum status
+hold_new(struct sandbox_root *root, const struct sandbox_path *sources, size_t count,
+         struct directory_hold **ret, struct directory_node **ret_nodes, struct error *err)
 {
     if (count > LIMIT_MOUNTS)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "%zu sandbox mounts, the limit is %d", count,
@@ -198,22 +256,114 @@ directory_hold_make(struct sandbox_root *root, struct pool *pool, const struct s
     size_t entries_max = 0;
     for (size_t i = 0; i < count; i++)
         entries_max += sources[i].depth;
-    CLEANUP(nodes_freep)
-    struct directory_node *nodes = calloc(entries_max + 1, sizeof *nodes);
-    struct directory_hold *hold = calloc(1, sizeof *hold + entries_max * sizeof hold->entries[0]);
-    if (!nodes || !hold) {
-        free(hold);
+    *ret_nodes = calloc(entries_max + 1, sizeof **ret_nodes);
+    *ret = calloc(1, sizeof **ret + entries_max * sizeof(*ret)->entries[0]);
+    if (!*ret_nodes || !*ret) {
+        free(*ret);
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for %zu sandbox mounts", count);
     }
-    hold->root = root;
+    (*ret)->root = root;
+    return STATUS_OK;
+}
 
-    enum status status = sources_hold(hold, nodes, sources, count, err);
-    if (status == STATUS_OK) {
+/* Announces what may be made, makes it, and tells what was. */
+static enum status
+hold_run(struct directory_hold *hold, struct pool *pool, struct directory_node *nodes,
+         struct journal_line *line, struct error *err)
+{
+    struct sandbox_root *root = hold->root;
+    enum status status = directory_journal_write(root->journal, line, err);
+    if (status == STATUS_OK)
         status = directory_plan_run(root, pool, nodes, hold->count + 1, err);
-        run_note(hold, nodes);
-    }
+    run_note(hold, nodes, status, line);
+    struct error later;
+    enum status told = directory_journal_write(root->journal, line, &later);
+    if (status != STATUS_OK || told == STATUS_OK)
+        return status;
+    *err = later;
+    return told;
+}
+
+enum status
+directory_hold_make(struct sandbox_root *root, struct pool *pool, const struct sandbox_path *sources,
+                    size_t count, struct directory_hold **ret, struct error *err)
+{
+    CLEANUP(nodes_freep)
+    struct directory_node *nodes = NULL;
+    struct directory_hold *hold;
+    struct journal_line line = JOURNAL_LINE_EMPTY;
+    TRY(hold_new(root, sources, count, &hold, &nodes, err));
+    enum status status = sources_hold(hold, nodes, sources, count, &line, err);
+    if (status == STATUS_OK)
+        status = hold_run(hold, pool, nodes, &line, err);
+    else
+        run_note(hold, nodes, status, &line);
+    journal_line_done(&line);
     if (status != STATUS_OK)
         return make_failed(hold, status, err);
     *ret = hold;
     return STATUS_OK;
+}
+
+/* -- what predecessors left -- */
+
+enum status
+directory_hold_adopt(struct sandbox_root *root, const struct sandbox_path *sources, size_t count,
+                     struct directory_hold **ret, struct error *err)
+{
+    CLEANUP(nodes_freep)
+    struct directory_node *nodes = NULL;
+    struct directory_hold *hold;
+    struct journal_line none = JOURNAL_LINE_EMPTY;
+    TRY(hold_new(root, sources, count, &hold, &nodes, err));
+    enum status status = sources_hold(hold, nodes, sources, count, &none, err);
+    journal_line_done(&none);
+    run_note(hold, nodes, status, &none); /* a run that found everything */
+    journal_line_done(&none);
+    if (status != STATUS_OK)
+        return make_failed(hold, status, err);
+    *ret = hold;
+    return STATUS_OK;
+}
+
+static int
+compare_lengths(const void *left, const void *right)
+{
+    const struct hold_entry *a = left, *b = right;
+    return (int)a->directory->length - (int)b->directory->length;
+}
+
+/* A hold on everything that nobody holds; NULL without memory. */
+static struct directory_hold *
+hold_unheld(struct sandbox_root *root)
+{
+    struct directory_table *table = &root->table;
+    struct directory *directory, *next;
+    mutex_lock(&table->lock);
+    struct directory_hold *hold =
+        calloc(1, sizeof *hold + HASH_COUNT(table->directories) * sizeof hold->entries[0]);
+    HASH_ITER(hh, table->directories, directory, next)
+    {
+        if (!hold || directory->holds > 0 || directory->removing)
+            continue;
+        directory->holds = 1;
+        hold->entries[hold->count++] = (struct hold_entry){.directory = directory};
+    }
+    mutex_unlock(&table->lock);
+    if (hold) {
+        hold->root = root;
+        /* What lies in a directory has a longer path. */
+        qsort(hold->entries, hold->count, sizeof hold->entries[0], compare_lengths);
+    }
+    return hold;
+}
+
+enum status
+directory_holds_sweep(struct sandbox_root *root, size_t *ret_count, struct error *err)
+{
+    struct directory_hold *hold = hold_unheld(root);
+    if (!hold)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to sweep the sandbox root");
+    *ret_count = hold->count;
+    return directory_hold_release(hold, err);
 }

@@ -6,6 +6,9 @@
  * hold on it ends, what it found does not. Holds of any number of requests may overlap in any way and be
  * made and ended at the same time.
  *
+ * With the root's `journal` option a successor knows what this guest has made: directory_hold_adopt() holds
+ * it for the containers that live on, directory_holds_sweep() removes the rest.
+ *
  * Threads: every function may be called from any thread, each hold by one thread at a time. All of them block
  * on the file system, and for as long as another thread needs to take a directory of the same name away.
  */
@@ -67,7 +70,27 @@ MUST_CHECK enum status directory_hold_undo(struct directory_hold *hold, struct e
  */
 MUST_CHECK enum status directory_hold_release(struct directory_hold *hold, struct error *err);
 
-/* The program ends while the container lives on: frees `hold` and leaves the directories. NULL is fine. */
+/* The program ends while the container lives on: frees `hold` and leaves the directories, to a successor if
+ * there is a journal. NULL is fine. */
 void directory_hold_forget(struct directory_hold *hold);
+
+/*
+ * Holds the directories of a container that was made by a predecessor; looks at no file system. What the
+ * journal says the predecessor made goes with the last hold, as if this program had made it.
+ *
+ * Arguments as directory_hold_make(). INVALID_ARGUMENT, RESOURCE_EXHAUSTED (memory).
+ */
+MUST_CHECK enum status directory_hold_adopt(struct sandbox_root *root, const struct sandbox_path *sources,
+                                            size_t count, struct directory_hold **ret, struct error *err);
+
+/*
+ * Every container that lives on has its hold: removes what predecessors made and nobody holds; what they may
+ * have made, only where it is empty. With the root's `keep` option nothing is removed.
+ *
+ * ret_count  directories looked at
+ *
+ * Statuses as directory_hold_release().
+ */
+MUST_CHECK enum status directory_holds_sweep(struct sandbox_root *root, size_t *ret_count, struct error *err);
 
 #endif

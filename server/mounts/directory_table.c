@@ -19,8 +19,13 @@ directory_table_init(struct directory_table *table)
 void
 directory_table_done(struct directory_table *table)
 {
+    struct directory *directory, *next;
     mutex_lock(&table->lock);
-    assert(!table->directories && "a hold outlives its root");
+    HASH_ITER(hh, table->directories, directory, next)
+    {
+        assert(directory->holds == 0 && "a hold outlives its root");
+        directory_table_forget(table, directory);
+    }
     mutex_unlock(&table->lock);
     pthread_cond_destroy(&table->removed);
     mutex_done(&table->lock);

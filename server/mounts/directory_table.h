@@ -3,8 +3,9 @@
  * the last hold ends. Internal to the mount directories; see directory_hold.h.
  *
  * An entry lives from the first hold until the last one has ended and, where the directory goes with it, has
- * gone. Whoever wants a directory that is just being removed waits until it is gone and then makes it anew,
- * so that one request's undo can never take away what another one has just found there.
+ * gone; what a predecessor has left (directory_journal.h) has an entry from the start. Whoever wants a
+ * directory that is just being removed waits until it is gone and then makes it anew, so that one request's
+ * undo can never take away what another one has just found there.
  *
  * Threads: the lock guards everything, entries included; no I/O happens while it is held.
  */
@@ -25,12 +26,15 @@
 #include <uthash.h>
 
 struct directory {
-    UT_hash_handle hh;     /* by path */
-    unsigned holds;        /* requests and containers that hold it */
-    bool made;             /* by this program, so it goes with the last hold */
-    bool used;             /* a container lived with it as a mount source, so its contents go too */
-    bool removing;         /* the last hold has ended; it is being taken away */
-    bool lost;             /* no memory to add it; never seen outside directory_table.c */
+    UT_hash_handle hh; /* by path */
+    unsigned holds; /* requests and containers that hold it; 0: a predecessor's, which nobody has adopted */
+    unsigned runs;  /* plans under way that may make it */
+    bool known;     /* whether it was made or found is certain */
+    bool made;      /* by this guest, so it goes with the last hold */
+    bool leaf;      /* made, and a mount source named it then */
+    bool used;      /* a container lived with it as a mount source, so its contents go too */
+    bool removing;  /* the last hold has ended; it is being taken away */
+    bool lost;      /* no memory to add it; never seen outside directory_table.c */
     uint16_t name, length; /* where the last component begins in `path`; bytes of it all */
     uint64_t visit;        /* the last visit (below) that came here, and what it left */
     size_t visitor;
@@ -47,7 +51,7 @@ struct directory_table {
 
 void directory_table_init(struct directory_table *table);
 
-/* No directory may be held any more. */
+/* No directory may be held any more; entries of predecessors go. */
 void directory_table_done(struct directory_table *table);
 
 /* Waits until none of the directories on the way to any source is being removed. */

@@ -81,6 +81,13 @@ sandbox_root_open(const char *path, const struct sandbox_root_options *options, 
     root->options = *options;
     root->walk = (struct sandbox_walk){.mount_id = mount_id, .submounts = options->allow_submounts};
     directory_table_init(&root->table);
+    if (options->journal) {
+        enum status status = directory_journal_open(options->journal, &root->table, &root->journal, err);
+        if (status != STATUS_OK) {
+            sandbox_root_free(root);
+            return status;
+        }
+    }
     *ret = root;
     return STATUS_OK;
 }
@@ -90,6 +97,7 @@ sandbox_root_free(struct sandbox_root *root)
 {
     if (!root)
         return;
+    directory_journal_close(root->journal);
     directory_table_done(&root->table);
     fd_closep(&root->fd);
     free(root);

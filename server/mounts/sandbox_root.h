@@ -28,6 +28,8 @@ struct sandbox_root_options {
     mode_t parent_mode;   /* of the directories on the way to it: 0755 */
     bool allow_submounts; /* mount points below the root may be crossed */
     bool keep;            /* directories stay when the last container that held them is deleted */
+    const char
+        *journal; /* where to keep note of what was made, for a successor; outside the root; NULL: nowhere */
 };
 
 #define SANDBOX_ROOT_OPTIONS_DEFAULT ((struct sandbox_root_options){.leaf_mode = 0777, .parent_mode = 0755})
@@ -46,6 +48,7 @@ struct sandbox_root_options {
  *   STATUS_FAILED_PRECONDITION  what is there is no directory of ours: a link, a file, another owner than our
  *                               effective user, writable for group or others, or not permitted or read-only
  *   STATUS_UNIMPLEMENTED        the kernel lacks openat2(2) or mount ids in statx(2): Linux 5.8 has both
+ *   and the statuses of directory_journal_open()
  * Blocks on the file system.
  */
 MUST_CHECK enum status sandbox_root_open(const char *path, const struct sandbox_root_options *options,
@@ -68,7 +71,7 @@ void sandbox_root_free(struct sandbox_root *root);
 MUST_CHECK enum status sandbox_root_open_source(struct sandbox_root *root, const struct sandbox_path *source,
                                                 int *ret, struct error *err);
 
-/* Directories held by at least one hold, or just being removed; for metrics and tests. */
+/* Directories held by at least one hold, just being removed, or a predecessor's; for metrics and tests. */
 size_t sandbox_root_directories(struct sandbox_root *root);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "server/mounts/directory_journal.h"
 #include "server/mounts/directory_table.h"
 #include "server/mounts/sandbox_open.h"
 #include "server/mounts/sandbox_root.h"
@@ -17,6 +18,7 @@ struct sandbox_root {
     struct sandbox_walk walk;
     atomic_int_fast64_t step_ns; /* relaxed: how long one step takes here of late; see directory_plan.c */
     struct directory_table table;
+    struct directory_journal *journal; /* NULL: none is kept */
 };
 
 #endif

@@ -18,6 +18,7 @@ enum key {
     KEY_TRUSTED_LISTEN = 256,
     KEY_INBOX,
     KEY_SANDBOX_ROOT,
+    KEY_SANDBOX_JOURNAL,
     KEY_KEEP_SANDBOX,
     KEY_ALLOW_SUBMOUNTS,
     KEY_LEAF_MODE,
@@ -45,6 +46,11 @@ static const struct argp_option option_table[] = {
      2},
     {"insecure-any-policy", KEY_INSECURE_ANY_POLICY, NULL, 0, "Accept any policy: for tests only", 2},
     {"sandbox-root", KEY_SANDBOX_ROOT, "DIR", 0, "Where sandbox mounts live (default: RUN/sandbox)", 3},
+    {"sandbox-journal", KEY_SANDBOX_JOURNAL, "FILE", 0,
+     "Where note is kept of the directories made, for a successor; outside the sandbox root (default: the "
+     "sandbox "
+     "root's path and `.journal')",
+     3},
     {"keep-sandbox", KEY_KEEP_SANDBOX, NULL, 0,
      "Keep sandbox directories when their last container is deleted", 3},
     {"allow-submounts", KEY_ALLOW_SUBMOUNTS, NULL, 0, "Cross mount points below the sandbox root", 3},
@@ -121,6 +127,9 @@ parse_sandbox(int key, char *arg, struct options *options, struct argp_state *st
 {
     struct sandbox_root_options *sandbox = &options->config.sandbox;
     switch (key) {
+    case KEY_SANDBOX_JOURNAL:
+        sandbox->journal = arg;
+        return 0;
     case KEY_KEEP_SANDBOX:
         sandbox->keep = true;
         return 0;
@@ -224,6 +233,19 @@ fill_path(const char **option, char *text, const char *prefix, const char *suffi
     return run_dir_path(text, PATH_MAX, prefix, suffix, err);
 }
 
+static enum status
+fill_journal(struct options *options, struct error *err)
+{
+    struct sidecar_config *config = &options->config;
+    if (config->sandbox.journal)
+        return STATUS_OK;
+    if ((size_t)snprintf(options->default_journal, sizeof options->default_journal, "%s.journal",
+                         config->sandbox_root) >= sizeof options->default_journal)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "--sandbox-root: the path is too long");
+    config->sandbox.journal = options->default_journal;
+    return STATUS_OK;
+}
+
 enum status
 options_parse(int argc, char **argv, struct options *options, struct error *err)
 {
@@ -249,6 +271,7 @@ options_parse(int argc, char **argv, struct options *options, struct error *err)
     config->listen_urls = options->listen_urls;
     TRY(fill_path(&config->inbox_url, options->default_inbox, "ipc://", "/inbox.sock", err));
     TRY(fill_path(&config->sandbox_root, options->default_sandbox, "", "/sandbox", err));
+    TRY(fill_journal(options, err));
     TRY(fill_path(&config->layer_dir, options->default_layers, "", "/layers", err));
     return fill_path(&config->volume_dir, options->default_volumes, "", "/volumes", err);
 }
