@@ -12,5 +12,6 @@ foreach(header IN LISTS headers)
 endforeach()
 add_library(headers OBJECT EXCLUDE_FROM_ALL ${header_probes})
 target_link_libraries(headers PRIVATE
-    proto_gcs PkgConfig::nanomsg PkgConfig::jansson PkgConfig::crypto PkgConfig::systemd PkgConfig::cmocka
+    proto_gcs PkgConfig::nanomsg PkgConfig::jansson PkgConfig::crypto PkgConfig::systemd
+    PkgConfig::microhttpd PkgConfig::cmocka
     PkgConfig::fuse3 build_flags)

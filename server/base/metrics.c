@@ -32,7 +32,7 @@ struct metric {
     char *labels;                               /* name="value",...; escaped; "" without any */
     atomic_uint_fast64_t value;                 /* relaxed: a counter's; a histogram's sum in nanoseconds */
     atomic_uint_fast64_t observed[BUCKETS + 1]; /* relaxed: each bucket by itself */
-    metric_read_fn *read;                       /* a gauge's */
+    metric_read_fn *read;                       /* a gauge's, or of a count that is kept elsewhere */
     void *arg;
 };
 
@@ -168,6 +168,15 @@ metrics_gauge(struct metrics *metrics, const char *name, const char *help, const
     metric->arg = arg;
 }
 
+void
+metrics_counted(struct metrics *metrics, const char *name, const char *help,
+                const struct metric_label *labels, size_t count, metric_read_fn *read, void *arg)
+{
+    struct metric *metric = metric_new(metrics, KIND_COUNTER, name, help, labels, count);
+    metric->read = read;
+    metric->arg = arg;
+}
+
 /* Entries of a directory of /proc, each a number; -1 when it cannot be read. */
 static int64_t
 entries_count(void *path)
@@ -252,10 +261,9 @@ write_histogram(FILE *file, const struct family *family, struct metric *metric)
 }
 
 static bool
-metric_is_shown(const struct family *family, struct metric *metric)
+metric_is_shown(struct metric *metric)
 {
-    if (family->kind == KIND_GAUGE || !metric->labels[0] ||
-        atomic_load_explicit(&metric->value, memory_order_relaxed) > 0)
+    if (metric->read || !metric->labels[0] || atomic_load_explicit(&metric->value, memory_order_relaxed) > 0)
         return true;
     for (size_t i = 0; i <= BUCKETS; i++) /* a duration of 0 leaves the sum as it was */
         if (atomic_load_explicit(&metric->observed[i], memory_order_relaxed) > 0)
@@ -269,7 +277,7 @@ write_family(FILE *file, const struct family *family)
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
     bool headed = false;
     for (struct metric *metric = family->first; metric; metric = metric->next) {
-        if (!metric_is_shown(family, metric))
+        if (!metric_is_shown(metric))
             continue;
         if (!headed)
             fprintf(file, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name,
@@ -280,7 +288,7 @@ write_family(FILE *file, const struct family *family)
             continue;
         }
         write_sample(file, family, "", metric->labels);
-        if (family->kind == KIND_GAUGE)
+        if (metric->read)
             fprintf(file, "%" PRId64 "\n", metric->read(metric->arg));
         else
             fprintf(file, "%" PRIu64 "\n", atomic_load_explicit(&metric->value, memory_order_relaxed));

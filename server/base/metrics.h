@@ -26,7 +26,8 @@ struct metric_label {
     const char *name, *value;
 };
 
-/* Reads a gauge. Runs on the thread that asks for the text; must not wait for another party. */
+/* Reads a gauge, or a count that is kept elsewhere. Runs on the thread that asks for the text; must not wait
+ * for another party. */
 typedef int64_t metric_read_fn(void *arg);
 
 struct metrics *metrics_new(void);
@@ -50,6 +51,10 @@ struct metric *metrics_histogram(struct metrics *metrics, const char *name, cons
                                  const struct metric_label *labels, size_t count);
 void metrics_gauge(struct metrics *metrics, const char *name, const char *help,
                    const struct metric_label *labels, size_t count, metric_read_fn *read, void *arg);
+
+/* A counter whose count is kept elsewhere: `read` gives it, which never falls. Shown always. */
+void metrics_counted(struct metrics *metrics, const char *name, const char *help,
+                     const struct metric_label *labels, size_t count, metric_read_fn *read, void *arg);
 
 /* Registers what the kernel knows of this process: open descriptors and threads. */
 void metrics_process(struct metrics *metrics);

@@ -1,5 +1,6 @@
 /* Negotiate, Ping, Health, GetMetrics, WatchEvents. */
 #include "server/inbox/handlers.h"
+#include "server/inbox/health.h"
 #include "server/rpc/event_log.h"
 #include "server/rpc/server.h"
 
@@ -37,7 +38,11 @@ handle_health(struct request *req)
     gcs__v1__health_response__init(&body);
     Gcs__V1__Response response = request_response(req);
     char version[] = GCS_VERSION;
-    body.ready = true;
+    struct health health;
+    inbox_health_look(inbox, &health);
+    body.ready = health.count == 0;
+    body.reasons = (char **)(uintptr_t)health.reasons;
+    body.n_reasons = health.count;
     body.inbox_connected = true;
     body.containers = (uint32_t)container_count(inbox);
     body.version = version;

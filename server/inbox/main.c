@@ -13,11 +13,13 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/inbox/health.h"
 #include "server/inbox/inbox.h"
 #include "server/inbox/methods.h"
 #include "server/inbox/metrics.h"
 #include "server/inbox/options.h"
 #include "server/rpc/server.h"
+#include "server/service/endpoint.h"
 
 /* How long the containers' end may take once requests are done. */
 enum { STOP_TIME_MS = 30000 };
@@ -92,7 +94,12 @@ serve(struct inbox *inbox, const struct options *options, const sigset_t *ending
         metrics_free(metrics);
         return status;
     }
+    struct endpoint *endpoint = NULL;
+    const struct endpoint_config show = {
+        .listen = options->metrics_listen, .metrics = metrics, .health = inbox_health_write, .arg = inbox};
     status = listen_all(server, options, err);
+    if (status == STATUS_OK && options->metrics_listen)
+        status = endpoint_start(&show, &endpoint, err);
     if (status == STATUS_OK) {
         int number;
         LOG_INFO("ready", LOG_TEXT("runtime", options->runtime_name), LOG_TEXT("listen", options->listen[0]));
@@ -102,6 +109,7 @@ serve(struct inbox *inbox, const struct options *options, const sigset_t *ending
         if (!rpc_server_drain(server, clock_now_ns() + options->drain_ms * NS_PER_MS))
             LOG_WARNING("requests are still under way");
     }
+    endpoint_stop(endpoint);
     inbox_stop(inbox, clock_now_ns() + STOP_TIME_MS * NS_PER_MS);
     rpc_server_stop(server);
     metrics_free(metrics);

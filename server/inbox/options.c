@@ -24,6 +24,7 @@ enum {
     KEY_WORKERS,
     KEY_DRAIN_MS,
     KEY_LOG_LEVEL,
+    KEY_METRICS_LISTEN,
 };
 
 static const struct argp_option table[] = {
@@ -42,6 +43,8 @@ static const struct argp_option table[] = {
      "Threads for what may block (default: the number of processors, at least 2)", 4},
     {"drain-ms", KEY_DRAIN_MS, "MS", 0, "How long a shutdown waits for requests under way (default: 5000)",
      4},
+    {"metrics-listen", KEY_METRICS_LISTEN, "ADDRESS", 0,
+     "Show metrics and health over HTTP: unix:PATH or tcp:127.0.0.1:PORT (default: nowhere)", 4},
     {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 4},
     {0},
 };
@@ -73,6 +76,9 @@ parse_option(int key, char *arg, struct argp_state *state)
         if (options->listen_count == OPTIONS_LISTEN_MAX)
             argp_error(state, "--listen: at most %d", OPTIONS_LISTEN_MAX);
         options->listen[options->listen_count++] = arg;
+        return 0;
+    case KEY_METRICS_LISTEN:
+        options->metrics_listen = arg;
         return 0;
     case KEY_SANDBOX_ROOT:
         options->inbox.options.sandbox_root = arg;

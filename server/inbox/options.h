@@ -15,7 +15,8 @@ struct options {
     struct inbox_config inbox;
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
-    const char *runtime_name; /* runc, crun, fake */
+    const char *metrics_listen; /* NULL: nowhere */
+    const char *runtime_name;   /* runc, crun, fake */
     enum log_level log_level;
     unsigned drain_ms;
 

@@ -102,6 +102,7 @@ run_note(struct directory_hold *hold, const struct directory_node *nodes, enum s
          struct journal_line *line)
 {
     struct directory_table *table = &hold->root->table;
+    uint64_t made = 0;
     mutex_lock(&table->lock);
     for (size_t i = 0; i < hold->count; i++) {
         struct directory *directory = hold->entries[i].directory;
@@ -111,6 +112,7 @@ run_note(struct directory_hold *hold, const struct directory_node *nodes, enum s
         if (nodes[i + 1].made) {
             directory->made = directory->known = true;
             directory->leaf = nodes[i + 1].named;
+            made++;
         } else if (outcome == STATUS_OK && directory->runs == 0) {
             directory->known = true;
         }
@@ -122,6 +124,7 @@ run_note(struct directory_hold *hold, const struct directory_node *nodes, enum s
             journal_line_add(line, NOTE_FOUND, directory->path);
     }
     mutex_unlock(&table->lock);
+    atomic_fetch_add_explicit(&hold->root->made, made, memory_order_relaxed);
 }
 
 /* A note that cannot be written costs a successor a look at a name that is gone: no failure. */

@@ -123,6 +123,12 @@ sandbox_root_open_source(struct sandbox_root *root, const struct sandbox_path *s
     return STATUS_OK;
 }
 
+uint64_t
+sandbox_root_made(struct sandbox_root *root)
+{
+    return atomic_load_explicit(&root->made, memory_order_relaxed);
+}
+
 size_t
 sandbox_root_directories(struct sandbox_root *root)
 {

@@ -71,6 +71,9 @@ void sandbox_root_free(struct sandbox_root *root);
 MUST_CHECK enum status sandbox_root_open_source(struct sandbox_root *root, const struct sandbox_path *source,
                                                 int *ret, struct error *err);
 
+/* Directories made so far, those taken away again included; for metrics. */
+uint64_t sandbox_root_made(struct sandbox_root *root);
+
 /* Directories held by at least one hold, just being removed, or a predecessor's; for metrics and tests. */
 size_t sandbox_root_directories(struct sandbox_root *root);
 

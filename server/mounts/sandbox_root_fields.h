@@ -17,6 +17,7 @@ struct sandbox_root {
     struct sandbox_root_options options;
     struct sandbox_walk walk;
     atomic_int_fast64_t step_ns; /* relaxed: how long one step takes here of late; see directory_plan.c */
+    atomic_uint_fast64_t made;   /* relaxed: directories made so far */
     struct directory_table table;
     struct directory_journal *journal; /* NULL: none is kept */
 };

@@ -31,6 +31,7 @@ struct decision_log {
     bool with_env;
     size_t line_bytes_max;
     atomic_uint_fast64_t lost; /* lines, all in all; relaxed: a counter */
+    atomic_bool failing;       /* relaxed: the last lines could not be written */
 
     /* the thread's own */
     struct decision_file file;
@@ -145,6 +146,12 @@ decision_log_end(struct decision_log *log, uint64_t number, bool committed)
     mutex_unlock(&log->state.lock);
 }
 
+bool
+decision_log_is_failing(struct decision_log *log)
+{
+    return atomic_load_explicit(&log->failing, memory_order_relaxed);
+}
+
 uint64_t
 decision_log_lost(struct decision_log *log)
 {
@@ -236,7 +243,9 @@ write_all(struct decision_log *log, const char *policy_sha256, const struct line
     for (size_t at = 0; at < lines->used;) {
         int64_t room = log->file.bytes_max - log->file.size - HEADER_BYTES_MAX - SHORT_LINE_BYTES;
         size_t size = run_length(lines->bytes + at, lines->used - at, room > 0 ? (size_t)room : 0);
-        if (write_lines(log, policy_sha256, lines->bytes + at, size, &err) != STATUS_OK)
+        bool failed = write_lines(log, policy_sha256, lines->bytes + at, size, &err) != STATUS_OK;
+        atomic_store_explicit(&log->failing, failed, memory_order_relaxed);
+        if (failed)
             note_failure(log, count_lines(lines->bytes + at, size), &err);
         at += size;
     }

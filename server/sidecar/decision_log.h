@@ -77,6 +77,9 @@ uint64_t decision_log_add(struct decision_log *log, const struct policy_request 
 /* What became of an allowed decision. Number 0 is fine. */
 void decision_log_end(struct decision_log *log, uint64_t number, bool committed);
 
+/* Whether the last lines could not be written: the disk is full, or the file is gone. */
+bool decision_log_is_failing(struct decision_log *log);
+
 /* Lines lost so far. */
 uint64_t decision_log_lost(struct decision_log *log);
 

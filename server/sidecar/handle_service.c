@@ -4,6 +4,7 @@
 #include "server/sidecar/handlers.h"
 
 #include "server/rpc/request.h"
+#include "server/sidecar/health.h"
 #include "server/sidecar/sidecar.h"
 
 void
@@ -30,21 +31,17 @@ void
 handle_health(struct request *req)
 {
     struct sidecar *sidecar = req->app;
+    struct health health;
     Gcs__V1__HealthResponse body = GCS__V1__HEALTH_RESPONSE__INIT;
-    char *reasons[3];
-    body.policy_set = policy_gate_is_set(sidecar->gate);
-    body.inbox_connected = atomic_load(&sidecar->inbox_connected);
-    body.inconsistent = atomic_load(&sidecar->inconsistent);
+    health_look(sidecar, &health);
+    body.ready = health.count == 0;
+    body.policy_set = health.policy_set;
+    body.inbox_connected = health.inbox_connected;
+    body.inconsistent = health.inconsistent;
     body.containers = (uint32_t)container_count(sidecar->containers);
     body.version = (char *)(uintptr_t)GCS_VERSION;
-    body.reasons = reasons;
-    if (!body.policy_set)
-        reasons[body.n_reasons++] = (char *)(uintptr_t) "no security policy is set";
-    if (!body.inbox_connected)
-        reasons[body.n_reasons++] = (char *)(uintptr_t) "the inbox is not connected";
-    if (body.inconsistent)
-        reasons[body.n_reasons++] = (char *)(uintptr_t) "an undo has failed; creates and mounts are refused";
-    body.ready = body.n_reasons == 0;
+    body.reasons = (char **)(uintptr_t)health.reasons;
+    body.n_reasons = health.count;
     Gcs__V1__Response response = request_response(req);
     response.body_case = GCS__V1__RESPONSE__BODY_HEALTH;
     response.health = &body;

@@ -19,6 +19,7 @@ struct inbox_watch {
     _Atomic uint64_t seen;          /* the last event of this inbox that was passed on */
     atomic_bool asking;             /* a WatchEvents is under way */
     struct timer again;
+    struct timer look; /* asks for a sign of life; always armed, or an answer is awaited */
 };
 
 static void ask(struct inbox_watch *watch);
@@ -30,6 +31,43 @@ again_fired(struct timer *timer, void *arg)
     ask(arg);
 }
 
+/* -- signs of life: a connection to an inbox that is stopped, or stuck, looks like any other -- */
+
+static void
+look_again(struct inbox_watch *watch)
+{
+    if (timer_arm(&watch->look, clock_now_ns() + watch->sidecar->inbox_look_ns) != STATUS_OK)
+        LOG_ERROR("no memory to ask the inbox for signs of life");
+}
+
+static void
+look_answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct inbox_watch *watch = arg;
+    uint32_t status = response ? response->status : (uint32_t)err->status;
+    bool silent = status == STATUS_DEADLINE_EXCEEDED; /* whoever says so */
+    if (atomic_exchange(&watch->sidecar->inbox_silent, silent) != silent)
+        LOG_WARNING(silent ? "the inbox does not answer" : "the inbox answers again");
+    look_again(watch);
+}
+
+static void
+look_fired(struct timer *timer, void *arg)
+{
+    (void)timer;
+    struct inbox_watch *watch = arg;
+    Gcs__V1__Ping body = GCS__V1__PING__INIT;
+    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
+    struct error err;
+    call.timeout_ms = (uint32_t)(watch->sidecar->inbox_look_ns / NS_PER_MS);
+    call.body_case = GCS__V1__REQUEST__BODY_PING;
+    call.ping = &body;
+    if (caller_call(atomic_load(&watch->inbox), &call, look_answered, watch, &err) != STATUS_OK) {
+        atomic_store(&watch->sidecar->inbox_silent, false); /* it is gone, which is said elsewhere */
+        look_again(watch);
+    }
+}
+
 struct inbox_watch *
 inbox_watch_new(struct sidecar *sidecar)
 {
@@ -38,6 +76,7 @@ inbox_watch_new(struct sidecar *sidecar)
         abort();
     watch->sidecar = sidecar;
     timer_init(&watch->again, sidecar->timers, again_fired, watch);
+    timer_init(&watch->look, sidecar->timers, look_fired, watch);
     return watch;
 }
 
@@ -47,12 +86,14 @@ inbox_watch_start(struct inbox_watch *watch, struct caller *inbox)
     atomic_store(&watch->inbox, inbox);
     if (atomic_load(&watch->sidecar->inbox_connected)) /* it was there before the caller was known */
         ask(watch);
+    look_again(watch);
 }
 
 void
 inbox_watch_stop(struct inbox_watch *watch)
 {
     timer_cancel_and_wait(&watch->again);
+    timer_cancel_and_wait(&watch->look);
 }
 
 void

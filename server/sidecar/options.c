@@ -31,6 +31,7 @@ enum key {
     KEY_WORKERS,
     KEY_DRAIN_MS,
     KEY_LOG_LEVEL,
+    KEY_METRICS_LISTEN,
     KEY_DECISION_LOG,
     KEY_DECISION_LOG_BYTES,
     KEY_DECISION_LOG_ENV,
@@ -65,6 +66,8 @@ static const struct argp_option option_table[] = {
      "Worker threads, 1 to 64 (default: the number of processors, at least 2)", 5},
     {"drain-ms", KEY_DRAIN_MS, "MS", 0, "How long a shutdown waits for requests under way (default: 10000)",
      5},
+    {"metrics-listen", KEY_METRICS_LISTEN, "ADDRESS", 0,
+     "Show metrics and health over HTTP: unix:PATH or tcp:127.0.0.1:PORT (default: nowhere)", 6},
     {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 6},
     {"decision-log", KEY_DECISION_LOG, "FILE", 0,
      "Append each decision of the policy and what became of it to FILE, for `gcs-policy replay'; command "
@@ -107,6 +110,9 @@ parse_where(int key, char *arg, struct options *options, struct argp_state *stat
         return 0;
     case KEY_INBOX:
         config->inbox_url = arg;
+        return 0;
+    case KEY_METRICS_LISTEN:
+        config->metrics_listen = arg;
         return 0;
     case KEY_SANDBOX_ROOT:
         config->sandbox_root = arg;

@@ -11,7 +11,8 @@
 struct policy_gate {
     bool any_policy;
     uint8_t host_data[HOST_DATA_BYTES];
-    struct decision_log *log;             /* NULL: none; constant once requests come */
+    struct decision_log *log; /* NULL: none; constant once requests come */
+    struct metric *allowed[POLICY_POINTS], *denied[POLICY_POINTS], *undone; /* NULL: nobody counts */
     _Atomic(struct policy_state *) state; /* NULL until a policy is set, then constant */
 };
 
@@ -48,6 +49,24 @@ policy_gate_set_log(struct policy_gate *gate, struct decision_log *log)
     gate->log = log;
 }
 
+static struct metric *
+decisions_counter(struct metrics *metrics, enum policy_point point, const char *result)
+{
+    const struct metric_label labels[] = {{"point", policy_point_name(point)}, {"result", result}};
+    return metrics_counter(metrics, "gcs_decisions_total", "Decisions of the policy.", labels, 2);
+}
+
+void
+policy_gate_set_metrics(struct policy_gate *gate, struct metrics *metrics)
+{
+    for (int point = 0; point < POLICY_POINTS; point++) {
+        gate->allowed[point] = decisions_counter(metrics, (enum policy_point)point, "allow");
+        gate->denied[point] = decisions_counter(metrics, (enum policy_point)point, "deny");
+    }
+    gate->undone = metrics_counter(metrics, "gcs_undos_total",
+                                   "Allowed requests that failed later and were undone.", NULL, 0);
+}
+
 bool
 policy_gate_is_set(const struct policy_gate *gate)
 {
@@ -67,6 +86,15 @@ host_data_check(const struct policy_gate *gate, const uint8_t digest[HOST_DATA_B
                      expected);
 }
 
+static void
+count(struct policy_gate *gate, enum policy_point point, enum status status)
+{
+    if (status == STATUS_OK)
+        metric_add(gate->allowed[point], 1);
+    else if (status == STATUS_PERMISSION_DENIED)
+        metric_add(gate->denied[point], 1);
+}
+
 /* Decides under a state, logs the decision, and wraps what was allowed. */
 static enum status
 decide(struct policy_gate *gate, struct policy_state *state, const struct policy_request *request,
@@ -81,6 +109,7 @@ decide(struct policy_gate *gate, struct policy_state *state, const struct policy
         record->number = decision_log_add(gate->log, request, verdict);
     if (status == STATUS_OK)
         *ret = record;
+    count(gate, request->point, status);
     return status;
 }
 
@@ -135,8 +164,10 @@ policy_gate_decide(struct policy_gate *gate, const struct policy_request *reques
     struct policy_state *state = atomic_load(&gate->state);
     *verdict = (struct policy_verdict){0};
     *record = NULL;
-    if (!state)
+    if (!state) {
+        count(gate, request->point, STATUS_PERMISSION_DENIED);
         return error_set(err, STATUS_PERMISSION_DENIED, 0, "%s", policy_closed_text(request->point));
+    }
     enum status status = decide(gate, state, request, arena, verdict, record, err);
     if (status == STATUS_PERMISSION_DENIED)
         error_prefix(err, "%s", policy_point_prefix(request->point));
@@ -153,6 +184,8 @@ end(struct gate_record *record, bool committed)
         policy_record_commit(record->record);
     else
         policy_record_undo(record->record);
+    if (!committed)
+        metric_add(record->gate->undone, 1);
 }
 
 void

@@ -14,6 +14,7 @@
 #include "gcs/v1/container.pb-c.h"
 #include "server/base/arena.h"
 #include "server/base/error.h"
+#include "server/base/metrics.h"
 #include "server/mounts/sandbox_path.h"
 #include "server/policy/policy.h"
 #include "server/sidecar/decision_log.h"
@@ -30,6 +31,9 @@ void policy_gate_free(struct policy_gate *gate);
 /* Every decision and its end goes into the log from now on. Before the first request; borrowed until the gate
  * is freed. */
 void policy_gate_set_log(struct policy_gate *gate, struct decision_log *log);
+
+/* Counts every decision by point and result, and what is undone, in `metrics` from now on: as above. */
+void policy_gate_set_metrics(struct policy_gate *gate, struct metrics *metrics);
 
 bool policy_gate_is_set(const struct policy_gate *gate);
 

@@ -6,8 +6,13 @@
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/mounts/layer_source.h"
+#include "server/service/endpoint.h"
+#include "server/sidecar/health.h"
 #include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/metrics.h"
+
+/* Five seconds of silence are a long time for an inbox that has nothing to wait for. */
+#define INBOX_LOOK_NS (5 * NS_PER_S)
 
 static bool
 policy_is_set(void *app)
@@ -69,7 +74,13 @@ start_server(struct sidecar *sidecar, const struct sidecar_config *config, struc
     inbox_watch_start(sidecar->watch, sidecar->inbox);
     for (size_t i = 0; i < config->listen_count; i++)
         TRY(rpc_server_listen(sidecar->server, config->listen_urls[i], err));
-    return STATUS_OK;
+    const struct endpoint_config endpoint = {
+        .listen = config->metrics_listen,
+        .metrics = sidecar->metrics,
+        .health = health_write,
+        .arg = sidecar,
+    };
+    return config->metrics_listen ? endpoint_start(&endpoint, &sidecar->endpoint, err) : STATUS_OK;
 }
 
 enum status
@@ -79,9 +90,11 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
     if (!sidecar)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
     sidecar->drain_ns = config->drain_ns;
+    sidecar->inbox_look_ns = config->inbox_look_ns ? config->inbox_look_ns : INBOX_LOOK_NS;
     sidecar->gate = policy_gate_new(config->host_data);
     sidecar->containers = container_table_new();
     sidecar->metrics = sidecar_metrics_new(sidecar);
+    policy_gate_set_metrics(sidecar->gate, sidecar->metrics);
     enum status status = start_log(sidecar, config, err);
     if (status == STATUS_OK)
         status = timers_start(&sidecar->timers, err);
@@ -113,6 +126,7 @@ void
 sidecar_stop(struct sidecar *sidecar)
 {
     struct error err;
+    endpoint_stop(sidecar->endpoint); /* first: it looks at all the rest */
     if (sidecar->server && !rpc_server_drain(sidecar->server, clock_now_ns() + sidecar->drain_ns))
         LOG_WARNING("requests are still under way at the deadline",
                     LOG_NUMBER("count", (int64_t)rpc_server_under_way(sidecar->server)));

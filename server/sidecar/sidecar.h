@@ -36,6 +36,8 @@ struct sidecar_config {
     unsigned workers;
     int64_t drain_ns; /* how long a shutdown waits for what is under way */
     struct decision_log_options decision_log;
+    const char *metrics_listen; /* unix:PATH or tcp:127.0.0.1:PORT; NULL: nowhere */
+    int64_t inbox_look_ns;      /* how often the inbox is asked for a sign of life; 0: 5 s */
 };
 
 struct sidecar {
@@ -54,7 +56,9 @@ struct sidecar {
     struct inbox_watch *watch;
     atomic_bool inconsistent; /* an undo has failed: no further creates and mounts */
     atomic_bool inbox_connected;
-    int64_t drain_ns;
+    atomic_bool inbox_silent;  /* it is connected and did not answer the last sign of life in time */
+    struct endpoint *endpoint; /* NULL: none */
+    int64_t drain_ns, inbox_look_ns;
 };
 
 /* The dispatch table: every RPC with its keys and its policy point. */

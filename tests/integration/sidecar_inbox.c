@@ -46,6 +46,7 @@ struct test_inbox {
         struct request *held[LIMIT_ADMITTED_REQUESTS] GUARDED; /* oldest first */
         size_t held_count GUARDED;
         uint32_t next_process GUARDED;
+        bool silent GUARDED;
     } state;
 };
 
@@ -113,6 +114,10 @@ answer_of(struct test_inbox *inbox, struct request *req)
 static void
 succeed(struct test_inbox *inbox, struct request *req)
 {
+    if (req->call->body_case == GCS__V1__REQUEST__BODY_PING) {
+        rpc_server_ping(req);
+        return;
+    }
     Gcs__V1__Response response = answer_of(inbox, req);
     request_reply(req, &response);
 }
@@ -205,7 +210,14 @@ handle_negotiate(struct request *req)
 static void
 handle_ping(struct request *req)
 {
-    rpc_server_ping(req);
+    struct test_inbox *inbox = req->app;
+    mutex_lock(&inbox->state.lock);
+    bool silent = inbox->state.silent;
+    if (silent)
+        inbox->state.held[inbox->state.held_count++] = req;
+    mutex_unlock(&inbox->state.lock);
+    if (!silent)
+        rpc_server_ping(req);
 }
 
 static void
@@ -293,6 +305,14 @@ void
 inbox_refuse(struct test_inbox *inbox, int kind, const char *container_id, unsigned count, enum status status)
 {
     rule_add(inbox, kind, container_id, count, status);
+}
+
+void
+inbox_set_silent(struct test_inbox *inbox, bool silent)
+{
+    mutex_lock(&inbox->state.lock);
+    inbox->state.silent = silent;
+    mutex_unlock(&inbox->state.lock);
 }
 
 void

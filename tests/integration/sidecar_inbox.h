@@ -67,6 +67,9 @@ size_t inbox_release(struct test_inbox *inbox, int kind);
 /* Refuses what is held of the kind; how many. */
 size_t inbox_release_refused(struct test_inbox *inbox, int kind, enum status status);
 
+/* From now on signs of life (Ping) are answered or, while `silent`, are not. */
+void inbox_set_silent(struct test_inbox *inbox, bool silent);
+
 /* From now on the mode of the file `path` is recorded with each message, at most 4 paths. Copied. */
 void inbox_look_at(struct test_inbox *inbox, const char *path);
 

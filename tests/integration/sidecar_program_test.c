@@ -221,6 +221,21 @@ a_place_to_listen_that_is_none_is_refused_with_its_reason(void **state)
         add(&args, "--insecure-any-policy", NULL);
         assert_refuses(&args, cases[i].text);
     }
+    snprintf(file_url, sizeof file_url, "unix:%s", path);
+    snprintf(long_url, sizeof long_url, "unix:%s/%0112d", f->directory, 0);
+    const struct {
+        const char *address, *text;
+    } metrics[] = {
+        {file_url, "is in the way and is no socket"},
+        {long_url, "a socket takes"},
+        {"tcp:0.0.0.0:9090", "only unix:PATH and tcp:127.0.0.1:PORT"},
+    };
+    for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++) {
+        struct arguments args = good_arguments(f);
+        add(&args, "--insecure-any-policy", NULL);
+        add(&args, "--metrics-listen", metrics[i].address);
+        assert_refuses(&args, metrics[i].text);
+    }
     struct stat info;
     assert_int_equal(0, lstat(path, &info));
     assert_true(S_ISREG(info.st_mode));
