@@ -2,9 +2,13 @@
  * Per step and from equal state, strict never allows what the reference denies, and keeps no variable that
  * the reference drops: over random policies and random requests.
  *
+ * And a state that was taken out and put into another one of the same text decides like the first from then
+ * on.
+ *
  * The state is strict's. Each request is decided on it by the reference's rules first and undone, in both
  * spellings of the command where strict knows two, and then by strict's.
  */
+#include "server/policy/restore.h"
 #include "server/policy/state.h"
 #include "tests/unit/policy/harness.h"
 
@@ -344,10 +348,84 @@ strict_never_allows_what_the_reference_denies(void **state)
     assert_true(tally.tightened > 200);
 }
 
+/* ---- a state that moves ---- */
+
+/* Puts all that the requests are about into the other state. */
+static void
+move_state(struct policy_state *from, struct policy_state *to)
+{
+    static const char *const ids[] = {"c1", "c2"};
+    struct error err;
+    struct policy_record *record = NULL;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct arena arena;
+        struct policy_container_state container;
+        arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+        assert_int_equal(STATUS_OK, policy_export_container(from, ids[i], &arena, &container, &err));
+        if (policy_restore_container(to, ids[i], &container, &record, &err) != STATUS_OK)
+            fail_msg("%s", err.text);
+        policy_record_commit(record);
+        arena_done(&arena);
+    }
+    if (!policy_export_scratch(from, "t"))
+        return;
+    assert_int_equal(STATUS_OK, policy_restore_scratch(to, "t", &record, &err));
+    policy_record_commit(record);
+}
+
+/* Decides on both and compares; whether it was allowed. */
+static bool
+decide_alike(struct policy_state *a, struct policy_state *b, const char *point, const char *input)
+{
+    struct decided first = harness_decide(a, point, input), second = harness_decide(b, point, input);
+    bool allowed = first.verdict.allowed;
+    if (first.status != second.status || first.verdict.allow_stdio != second.verdict.allow_stdio ||
+        first.verdict.env.count != second.verdict.env.count ||
+        (!allowed && strcmp(first.err.text, second.err.text) != 0))
+        fail_msg("%s %s: %s, then %s", point, input, allowed ? "allowed" : first.err.text,
+                 second.verdict.allowed ? "allowed" : second.err.text);
+    for (size_t i = 0; i < first.verdict.env.count; i++)
+        assert_string_equal(first.verdict.env.items[i], second.verdict.env.items[i]);
+    policy_record_commit(first.verdict.record);
+    policy_record_commit(second.verdict.record);
+    harness_done(&first);
+    harness_done(&second);
+    return allowed;
+}
+
+static void
+a_state_that_was_moved_decides_like_the_one_it_came_from(void **state)
+{
+    struct page *page = calloc(1, sizeof(*page));
+    unsigned allowed = 0;
+
+    (void)state;
+    assert_non_null(page);
+    for (unsigned round = 1; round <= 700; round++) {
+        unsigned seed = round, again = round;
+        struct policy_state *first = random_state(&seed), *second = random_state(&again);
+        for (unsigned step = roll(&seed, 12); step > 0; step--) {
+            const char *point = random_request(page, &seed);
+            harness_allows(first, point, page->text);
+        }
+        move_state(first, second);
+        for (unsigned step = 0; step < 30; step++) {
+            const char *point = random_request(page, &seed);
+            allowed += decide_alike(first, second, point, page->text);
+        }
+        policy_state_free(first);
+        policy_state_free(second);
+    }
+    free(page);
+    printf("%u allowed after the move\n", allowed);
+    assert_true(allowed > 1000); /* else the test shows nothing */
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_state_that_was_moved_decides_like_the_one_it_came_from),
         cmocka_unit_test(strict_never_allows_what_the_reference_denies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
