@@ -20,6 +20,9 @@
 #define LIMIT_CORRELATION_BYTES   512         /* activity id, trace context: W3C asks for 512 of tracestate */
 #define LIMIT_PROPERTY_TYPES      16          /* one GetProperties */
 #define LIMIT_METRICS_BYTES       (63 * 1024) /* one page of GetMetrics: fits into what every session takes */
+#define LIMIT_INVENTORY_BYTES                                                                                \
+    (56 * 1024) /* likewise for ListObjects, the last object's bytes not counted                             \
+                 */
 
 /* Sessions. A pod has one host shim, but each run of a command-line tool opens a session that it may leave
  * behind. */
@@ -84,7 +87,7 @@
 #define LIMIT_EVENTS              4096          /* kept until acknowledged */
 #define LIMIT_STREAM_BUFFER_BYTES (1024 * 1024) /* output kept per stream */
 #define LIMIT_WAITERS             64            /* parked calls per process */
-#define LIMIT_TAG_BYTES           4096
+#define LIMIT_TAG_BYTES           4096          /* each object of the inbox has one */
 #define LIMIT_DECISION_LOG_QUEUE_BYTES                                                                       \
     (4 * 1024 * 1024) /* lines waiting for the disk: some seconds of decisions at full load */
 

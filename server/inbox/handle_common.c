@@ -19,13 +19,18 @@ event_append(struct container *container, Gcs__V1__EventType type, uint32_t proc
     event_log_append(container->inbox->events, &event);
 }
 
-void
-tag_copy(const struct request *req, uint8_t tag[LIMIT_TAG_BYTES], size_t *ret_size)
+enum status
+tag_of_object(const struct request *req, struct tag *ret, struct error *err)
 {
     const Gcs__V1__Approval *approval = req->call->approval;
-    *ret_size = approval && approval->tag.len <= LIMIT_TAG_BYTES ? approval->tag.len : 0;
-    if (*ret_size > 0)
-        memcpy(tag, approval->tag.data, *ret_size);
+    return approval ? tag_make(&approval->tag, ret, err) : STATUS_OK;
+}
+
+enum status
+tag_of_container(const struct request *req, struct tag *ret, struct error *err)
+{
+    const Gcs__V1__Approval *approval = req->call->approval;
+    return approval ? tag_make(&approval->container_tag, ret, err) : STATUS_OK;
 }
 
 void

@@ -2,6 +2,7 @@
  * CreateContainer: reserve the id, hold the root file system, make the bundle and the streams, let the
  * runtime create; all of it or, when anything fails or the deadline has spoken first, none.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/base/fd.h"
@@ -23,6 +24,26 @@ struct create {
     struct error err; /* why it failed */
 };
 
+/* What a restarted sidecar asks for: its tag, and where the mounts come from. */
+static enum status
+details_keep(struct create *create, const Gcs__V1__Spec *spec, struct error *err)
+{
+    struct container *container = create->container;
+    struct tag tag = {0};
+    TRY(tag_of_object(create->req, &tag, err));
+    container_retag(container, &tag);
+    container->mount_sources = calloc(spec->n_mounts + 1, sizeof(char *));
+    for (size_t i = 0; container->mount_sources && i < spec->n_mounts; i++) {
+        char *source = strdup(spec->mounts[i]->source);
+        if (!source)
+            break;
+        container->mount_sources[container->mount_source_count++] = source;
+    }
+    return container->mount_sources && container->mount_source_count == spec->n_mounts
+               ? STATUS_OK
+               : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for %zu mounts", spec->n_mounts);
+}
+
 static enum status
 prepare(struct create *create, struct error *err)
 {
@@ -32,7 +53,7 @@ prepare(struct create *create, struct error *err)
     const char *root_path;
     uint32_t process_id;
     TRY(container_reserve(inbox, req->call->container_id, &create->container, err));
-    tag_copy(req, create->container->tag, &create->container->tag_bytes);
+    TRY(details_keep(create, spec, err));
     TRY(root_hold(inbox->overlays, create->container->id, &root_path, err));
     create->holds_root = true;
     TRY(bundle_make(create->container, spec, root_path, &req->arena, err));
@@ -113,10 +134,16 @@ commit(struct create *create, struct error *err)
         return error_set(err, STATUS_DEADLINE_EXCEEDED, 0, "the container was created too late");
     struct event event = {.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED};
     memcpy(event.container_id, container->id, sizeof event.container_id);
+    struct waiter *woken = NULL;
     mutex_lock(&inbox->table.lock);
-    enum status status = container_step(inbox, container, CONTAINER_ON_CREATED, err);
-    container->init = create->process;
-    struct waiter *woken = event_log_add(inbox->events, &event);
+    enum status status =
+        inbox->options.standalone ? STATUS_OK : created_put(&inbox->table.created, container->id, err);
+    if (status == STATUS_OK)
+        status = container_step(inbox, container, CONTAINER_ON_CREATED, err);
+    if (status == STATUS_OK) {
+        container->init = create->process;
+        woken = event_log_add(inbox->events, &event);
+    }
     mutex_unlock(&inbox->table.lock);
     waiters_run(woken);
     return status;

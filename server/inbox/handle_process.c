@@ -16,6 +16,7 @@ struct execute {
     struct container *container; /* a reference */
     struct process *process;     /* a reference */
     int child_ends[3];
+    struct tag container_tag; /* for the container, once the process runs */
     struct runtime_call call;
     struct error err;
 };
@@ -26,6 +27,7 @@ execute_fail(struct execute *execute)
     stdio_child_ends_close(execute->child_ends);
     if (execute->process)
         process_discard(TAKE_PTR(execute->process));
+    tag_done(&execute->container_tag);
     container_unref(execute->container);
     request_reject(execute->req, &execute->err);
 }
@@ -65,6 +67,7 @@ executed_job(void *arg)
         execute_fail(execute);
         return;
     }
+    container_retag(execute->container, &execute->container_tag);
     event_append(execute->container, GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_STARTED, body.process_id);
     process_release(execute->process);
     process_unref(execute->process);
@@ -94,8 +97,8 @@ execute_prepare(struct execute *execute, struct error *err)
     TRY(container_act(execute->container, CONTAINER_ON_EXEC, err));
     TRY(process_new(execute->container, spec, false, stdio_allowed(req), &execute->process,
                     execute->child_ends, err));
-    tag_copy(req, execute->process->tag, &execute->process->tag_bytes);
-    return STATUS_OK;
+    TRY(tag_of_object(req, &execute->process->tag, err));
+    return tag_of_container(req, &execute->container_tag, err);
 }
 
 void
@@ -214,14 +217,19 @@ signal_send(struct request *req, struct error *err)
     const Gcs__V1__SignalProcess *call = req->call->signal_process;
     CLEANUP(process_unrefp)
     struct process *process = NULL;
+    CLEANUP(tag_done)
+    struct tag tag = {0};
     int number;
     TRY(process_of(req, call->process_id, &process, err));
     TRY(signal_number(call->signal, &number, err));
+    TRY(tag_of_container(req, &tag, err));
     stop_note(process, number);
     enum status status = process->inbox->runtime->signal(process, number, err);
     if (status == STATUS_NOT_FOUND)
         return error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND, "process %u has ended",
                                  call->process_id);
+    if (status == STATUS_OK)
+        container_retag(process->container, &tag);
     return status;
 }
 

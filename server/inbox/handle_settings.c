@@ -22,11 +22,23 @@ reply_empty(struct request *req)
 }
 
 static enum status
+scratch_add_tagged(struct request *req, const Gcs__V1__ContainerScratch *scratch, struct error *err)
+{
+    struct overlays *overlays = inbox_of(req)->overlays;
+    CLEANUP(tag_done)
+    struct tag tag = {0};
+    TRY(tag_of_object(req, &tag, err));
+    TRY(scratch_add(overlays, scratch->target, scratch->size_bytes, err));
+    scratch_retag(overlays, scratch->target, &tag);
+    return STATUS_OK;
+}
+
+static enum status
 scratch_modify(struct request *req, struct error *err)
 {
     const Gcs__V1__ModifySettings *call = req->call->modify_settings;
     const Gcs__V1__ContainerScratch *scratch = call->container_scratch;
-    return adds(call) ? scratch_add(inbox_of(req)->overlays, scratch->target, scratch->size_bytes, err)
+    return adds(call) ? scratch_add_tagged(req, scratch, err)
                       : scratch_remove(inbox_of(req)->overlays, scratch->target, err);
 }
 
@@ -86,8 +98,13 @@ layers_add(struct request *req, const Gcs__V1__CombinedLayers *layers, struct er
     if (!approval)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "approval.lower_directories is missing");
     TRY(lowers_check(approval->lower_directories, approval->n_lower_directories, err));
-    return root_add(inbox->overlays, req->call->container_id, layers->scratch_target, layers->volume_id,
-                    (const char *const *)approval->lower_directories, approval->n_lower_directories, err);
+    CLEANUP(tag_done)
+    struct tag tag = {0};
+    TRY(tag_of_object(req, &tag, err));
+    TRY(root_add(inbox->overlays, req->call->container_id, layers->scratch_target, layers->volume_id,
+                 (const char *const *)approval->lower_directories, approval->n_lower_directories, err));
+    root_retag(inbox->overlays, req->call->container_id, &tag);
+    return STATUS_OK;
 }
 
 /* The host takes layers away before it deletes the container (spec/bridge.md 8.4): then it must have stopped.

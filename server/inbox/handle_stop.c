@@ -18,7 +18,12 @@ shut_down(struct request *req, bool forced, struct error *err)
     if (container == container->inbox->guest)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0,
                          "the guest itself is not shut down by its host this way");
-    return stop_container(container, forced, err);
+    CLEANUP(tag_done)
+    struct tag tag = {0};
+    TRY(tag_of_container(req, &tag, err));
+    TRY(stop_container(container, forced, err));
+    container_retag(container, &tag);
+    return STATUS_OK;
 }
 
 void
@@ -58,6 +63,16 @@ struct delete
     struct deletion deletion;
 };
 
+/* Nobody was ever told of the container: its id counts as unused. */
+static void
+id_forget(const struct container *container)
+{
+    struct inbox *inbox = container->inbox;
+    mutex_lock(&inbox->table.lock);
+    created_drop(&inbox->table.created, container->id);
+    mutex_unlock(&inbox->table.lock);
+}
+
 static void
 deleted_job(void *arg)
 {
@@ -65,6 +80,8 @@ deleted_job(void *arg)
     struct delete *delete = req->slot;
     struct error err;
     enum status status = deletion_finish(&delete->deletion, &err);
+    if (status == STATUS_OK && req->call->approval && req->call->approval->forget_id)
+        id_forget(delete->container);
     container_unref(delete->container);
     if (status != STATUS_OK) {
         request_reject(req, &err);

@@ -30,6 +30,9 @@ void handle_resize_console(struct request *req);
 /* handle_properties.c */
 void handle_get_properties(struct request *req);
 
+/* handle_inventory.c */
+void handle_list_objects(struct request *req);
+
 /* handle_settings.c */
 void handle_block_cims(struct request *req);
 void handle_container_scratch(struct request *req);
@@ -56,8 +59,9 @@ bool stdio_allowed(const struct request *req);
 /* Appends an event about a container (and a process; 0: none). */
 void event_append(struct container *container, Gcs__V1__EventType type, uint32_t process_id);
 
-/* Copies the sidecar's tag from the request's approval. */
-void tag_copy(const struct request *req, uint8_t tag[LIMIT_TAG_BYTES], size_t *ret_size);
+/* Copies the object's tag, or the one for its container, from the request's approval; none came: empty. */
+MUST_CHECK enum status tag_of_object(const struct request *req, struct tag *ret, struct error *err);
+MUST_CHECK enum status tag_of_container(const struct request *req, struct tag *ret, struct error *err);
 
 /* For requests that failed before they held anything: no memory in the arena. */
 void reject_no_memory(struct request *req);

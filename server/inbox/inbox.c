@@ -268,6 +268,9 @@ inbox_close(struct inbox *inbox)
     if (inbox->run_fd >= 0)
         inbox_run_dir_clear(inbox);
     fd_closep(&inbox->run_fd);
+    mutex_lock(&inbox->table.lock);
+    created_done(&inbox->table.created);
+    mutex_unlock(&inbox->table.lock);
     mutex_done(&inbox->table.lock);
     free(inbox);
 }

@@ -140,6 +140,13 @@ static const struct rpc_method rows[] = {
      .blocks = true,
      .quiet = true,
      .handle = handle_get_metrics},
+    {.arm = 71,
+     .name = "ListObjects",
+     .policy_point = DECIDED_BEFORE,
+     .keys = RPC_KEY_ALL, /* what a predecessor of the sidecar still has under way is over then */
+     .blocks = true,
+     .quiet = true,
+     .handle = handle_list_objects},
 };
 
 const struct rpc_method_table inbox_methods = {.rows = rows, .count = sizeof rows / sizeof rows[0]};

@@ -15,6 +15,7 @@
 #include "server/base/mutex.h"
 #include "server/inbox/overlay_mount.h"
 #include "server/inbox/run_path.h"
+#include "server/inbox/tag.h"
 #include "server/inbox/tree.h"
 
 struct scratch {
@@ -22,6 +23,7 @@ struct scratch {
     char target[LIMIT_NAME_BYTES + 1];
     bool busy;    /* being mounted or unmounted */
     size_t roots; /* that stand on it */
+    struct tag tag;
 };
 
 struct root {
@@ -31,6 +33,7 @@ struct root {
     char volume_id[LIMIT_NAME_BYTES + 1];
     bool busy, held;
     char *path;
+    struct tag tag;
 };
 
 struct overlays {
@@ -103,6 +106,13 @@ scratch_unmake(struct overlays *overlays, const char *target, struct error *err)
     return tree_remove(overlays->scratch_fd, target, err);
 }
 
+static void
+scratch_free(struct scratch *scratch)
+{
+    tag_done(&scratch->tag);
+    free(scratch);
+}
+
 static enum status
 scratch_reserve(struct overlays *overlays, struct scratch *scratch, struct error *err)
     REQUIRES(overlays->table.lock)
@@ -124,7 +134,7 @@ scratch_drop(struct overlays *overlays, struct scratch *scratch)
     mutex_lock(&overlays->table.lock);
     HASH_DEL(overlays->table.scratches, scratch);
     mutex_unlock(&overlays->table.lock);
-    free(scratch);
+    scratch_free(scratch);
 }
 
 enum status
@@ -230,8 +240,10 @@ root_make(struct overlays *overlays, const struct root *root, const char *const 
 static void
 root_free(struct root *root)
 {
-    if (root)
-        free(root->path);
+    if (!root)
+        return;
+    free(root->path);
+    tag_done(&root->tag);
     free(root);
 }
 
@@ -399,6 +411,42 @@ root_release(struct overlays *overlays, const char *id)
     mutex_unlock(&overlays->table.lock);
 }
 
+void
+scratch_retag(struct overlays *overlays, const char *target, struct tag *tag)
+{
+    struct scratch *scratch;
+    mutex_lock(&overlays->table.lock);
+    HASH_FIND_STR(overlays->table.scratches, target, scratch);
+    tag_replace(&scratch->tag, tag);
+    mutex_unlock(&overlays->table.lock);
+}
+
+void
+root_retag(struct overlays *overlays, const char *id, struct tag *tag)
+{
+    struct root *root;
+    mutex_lock(&overlays->table.lock);
+    HASH_FIND_STR(overlays->table.roots, id, root);
+    tag_replace(&root->tag, tag);
+    mutex_unlock(&overlays->table.lock);
+}
+
+void
+overlays_visit(struct overlays *overlays, scratch_visit_fn *visit_scratch, root_visit_fn *visit_root,
+               void *arg)
+{
+    struct scratch *scratch, *next_scratch;
+    struct root *root, *next_root;
+    mutex_lock(&overlays->table.lock);
+    HASH_ITER(hh, overlays->table.scratches, scratch, next_scratch)
+    if (!scratch->busy)
+        visit_scratch(arg, scratch->target, &scratch->tag);
+    HASH_ITER(hh, overlays->table.roots, root, next_root)
+    if (!root->busy)
+        visit_root(arg, root->id, root->scratch->target, root->volume_id, &root->tag);
+    mutex_unlock(&overlays->table.lock);
+}
+
 /* Everything goes, in the order roots, scratches; what fails is told and stays on disk. */
 enum status
 overlays_close(struct overlays *overlays, struct error *err)
@@ -425,7 +473,7 @@ overlays_close(struct overlays *overlays, struct error *err)
         enum status status = scratch_unmake(overlays, scratch->target, first == STATUS_OK ? err : &later);
         first = first == STATUS_OK ? status : first;
         HASH_DEL(scratches, scratch);
-        free(scratch);
+        scratch_free(scratch);
     }
     fd_closep(&overlays->scratch_fd);
     fd_closep(&overlays->roots_fd);

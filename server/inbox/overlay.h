@@ -26,6 +26,7 @@
 #include "server/base/error.h"
 
 struct overlays;
+struct tag;
 
 /*
  * run_fd, run_dir  the inbox's directory, open and as an absolute path; borrowed
@@ -76,6 +77,17 @@ MUST_CHECK enum status root_add(struct overlays *overlays, const char *id, const
  */
 MUST_CHECK enum status root_remove(struct overlays *overlays, const char *id, const char *target,
                                    const char *volume_id, bool stopped, struct error *err);
+
+/* Puts `tag`, which is empty afterwards, in place of the scratch's or the root's. Either must be there. */
+void scratch_retag(struct overlays *overlays, const char *target, struct tag *tag);
+void root_retag(struct overlays *overlays, const char *id, struct tag *tag);
+
+/* What there is, in the order in which it was made. The strings and tags are borrowed for the call, which
+ * runs under the lock. What is being made or removed is left out. */
+typedef void scratch_visit_fn(void *arg, const char *target, const struct tag *tag);
+typedef void root_visit_fn(void *arg, const char *id, const char *target, const char *volume_id,
+                           const struct tag *tag);
+void overlays_visit(struct overlays *overlays, scratch_visit_fn *scratch, root_visit_fn *root, void *arg);
 
 /*
  * Holds the root of `id` for its container.

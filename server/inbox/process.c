@@ -14,6 +14,7 @@ process_free(struct process *process)
 {
     stdio_free(process->stdio);
     free(process->fake);
+    tag_done(&process->tag);
     container_unref(process->container);
     free(process);
 }

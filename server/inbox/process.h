@@ -45,8 +45,7 @@ struct process {
     pid_t pid;                       /* 0: the runtime has none */
     struct reaper_watch watch;       /* the runtime's */
     void *fake;                      /* the fake runtime's; malloc()ed, freed with the process */
-    uint8_t tag[LIMIT_TAG_BYTES];
-    size_t tag_bytes;
+    struct tag tag;
 
     uint32_t id GUARDED; /* 0: not yet announced */
     bool held GUARDED;   /* not released yet */

@@ -180,6 +180,16 @@ container_init(struct container *container)
 }
 
 void
+container_retag(struct container *container, struct tag *tag)
+{
+    if (tag->size == 0)
+        return;
+    mutex_lock(&container->inbox->table.lock);
+    tag_replace(&container->tag, tag);
+    mutex_unlock(&container->inbox->table.lock);
+}
+
+void
 container_forget(struct container *container)
 {
     struct inbox *inbox = container->inbox;
@@ -205,11 +215,23 @@ container_ref(struct container *container)
     return container;
 }
 
+static void
+container_free(struct container *container)
+{
+    for (size_t i = 0; i < container->mount_source_count; i++)
+        free(container->mount_sources[i]);
+    free(container->mount_sources);
+    mutex_lock(&container->inbox->table.lock);
+    tag_done(&container->tag);
+    mutex_unlock(&container->inbox->table.lock);
+    free(container);
+}
+
 void
 container_unref(struct container *container)
 {
     if (container && atomic_fetch_sub_explicit(&container->references, 1, memory_order_acq_rel) == 1)
-        free(container);
+        container_free(container);
 }
 
 void

@@ -37,8 +37,10 @@
 #include "server/base/pool.h"
 #include "server/base/timers.h"
 #include "server/inbox/cgroup.h"
+#include "server/inbox/created.h"
 #include "server/inbox/poller.h"
 #include "server/inbox/reaper.h"
+#include "server/inbox/tag.h"
 #include "server/rpc/event_log.h"
 
 /* The UVM's id in place of a container's: the guest itself. */
@@ -105,6 +107,7 @@ struct inbox {
     struct {
         struct mutex lock;
         struct container *containers GUARDED; /* by id; the guest is not among them */
+        struct created_id *created GUARDED;   /* empty in standalone mode: nobody would ask */
         uint32_t process_id_last GUARDED;
         bool stopping GUARDED; /* nothing new is begun */
     } table;                   /* lock guards its neighbours and what containers and processes mark GUARDED */
@@ -116,12 +119,13 @@ struct container {
     UT_hash_handle hh;
     char id[LIMIT_CONTAINER_ID_BYTES + 1];
     char system_id[SYSTEM_ID_BYTES];
-    uint8_t tag[LIMIT_TAG_BYTES]; /* opaque, the sidecar's */
-    size_t tag_bytes;
-    struct cgroup cgroup; /* set before the state is CREATED, constant then */
+    struct cgroup cgroup; /* set before the state is CREATED, constant then, as the next two */
+    char **mount_sources; /* as they came, one a mount */
+    size_t mount_source_count;
 
     enum container_state state GUARDED;
     enum stop_asked stop GUARDED;
+    struct tag tag GUARDED;
     struct process *processes GUARDED; /* utlist, oldest first; a reference each */
     struct process *init GUARDED;      /* one of them, or NULL */
     size_t process_count GUARDED;
@@ -165,6 +169,9 @@ MUST_CHECK enum status container_reserve(struct inbox *inbox, const char *id, st
 /* A reference to the container `id`, or to the guest for GUEST_ID. NOT_FOUND when there is none. */
 MUST_CHECK enum status container_find(struct inbox *inbox, const char *id, struct container **ret,
                                       struct error *err);
+
+/* Puts `tag`, which is empty afterwards, in place of the container's, unless it is empty. */
+void container_retag(struct container *container, struct tag *tag);
 
 /* Takes the container out of the table and lets go of its processes: its id is free. */
 void container_forget(struct container *container);

@@ -161,8 +161,8 @@ policy_restore_scratch(struct policy_state *state, const char *target, struct po
         return error_set(err, STATUS_ALREADY_EXISTS, 0, "the policy's state holds scratch '%s'", target);
     mutex_lock(&state->guarded.lock);
     struct store *store = &state->guarded.store;
-    enum status status = add(state, store, record, SPACE_SCRATCH, target,
-                             (struct operation){.kind = OPERATION_SET}, err);
+    enum status status =
+        add(state, store, record, SPACE_SCRATCH, target, (struct operation){.kind = OPERATION_SET}, err);
     if (status != STATUS_OK && *record)
         record_undo(store, TAKE_PTR(*record));
     mutex_unlock(&state->guarded.lock);

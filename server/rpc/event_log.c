@@ -135,6 +135,15 @@ event_log_close(struct event_log *log)
 }
 
 uint64_t
+event_log_last(struct event_log *log)
+{
+    mutex_lock(&log->state.lock);
+    uint64_t last = log->state.last;
+    mutex_unlock(&log->state.lock);
+    return last;
+}
+
+uint64_t
 event_log_dropped(struct event_log *log)
 {
     mutex_lock(&log->state.lock);

@@ -75,6 +75,9 @@ bool event_log_wait(struct event_log *log, uint64_t after_seq, struct waiter *wa
 /* Wakes every watcher; from now on nobody is parked. Events can still be appended and read. */
 void event_log_close(struct event_log *log);
 
+/* The number of the newest event ever added; 0: none was. */
+uint64_t event_log_last(struct event_log *log);
+
 /* Events dropped at the bound since the start, for metrics. */
 uint64_t event_log_dropped(struct event_log *log);
 

@@ -302,6 +302,13 @@ request_session_text(const struct request *req, char text[33])
     text_hex(text, live_of(req)->session_id, SESSION_ID_BYTES);
 }
 
+void
+request_end_other_sessions(struct request *req)
+{
+    struct live_request *live = live_of(req);
+    sessions_end_others(live->server->sessions, live->session_id);
+}
+
 /* -- running
  * ------------------------------------------------------------------------------------------------------- */
 
@@ -364,6 +371,16 @@ decode(struct live_request *live, struct error *err)
     return check_envelope(live, err);
 }
 
+/* A request that waited for its keys while its session ended: nobody will learn what became of it, and who
+ * ended the session may rely on its not being run any more. */
+static bool
+is_orphan(const struct live_request *live)
+{
+    const struct rpc_method *method = live->public.method;
+    return method->keys != RPC_KEYS_NONE && !method->without_session &&
+           !session_is_open(live->server->sessions, live->session_id);
+}
+
 static void
 reject_stopping(struct request *req)
 {
@@ -381,6 +398,8 @@ request_run(struct live_request *live)
         request_done(req);
     else if (atomic_load(&live->server->stopping))
         reject_stopping(req);
+    else if (is_orphan(live))
+        request_done(req); /* whatever the answer, it goes nowhere */
     else if (decode(live, &err) != STATUS_OK)
         request_reject(req, &err);
     else

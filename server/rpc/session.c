@@ -160,6 +160,19 @@ sessions_sweep(struct sessions *sessions, int64_t now_ns)
     outgoing_send(list);
 }
 
+void
+sessions_end_others(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES])
+{
+    struct outgoing *list = NULL;
+    mutex_lock(&sessions->state.lock);
+    struct session *session, *after;
+    HASH_ITER(hh, sessions->state.table, session, after)
+    if (memcmp(session->id, id, SESSION_ID_BYTES) != 0)
+        session_end(sessions, session, &list);
+    mutex_unlock(&sessions->state.lock);
+    outgoing_send(list);
+}
+
 static void
 sweep(struct timer *timer, void *arg)
 {
@@ -261,6 +274,15 @@ session_find(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES]) REQU
     if (session)
         session->used_ns = clock_now_ns();
     return session;
+}
+
+bool
+session_is_open(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES])
+{
+    mutex_lock(&sessions->state.lock);
+    bool open = session_find(sessions, id) != NULL;
+    mutex_unlock(&sessions->state.lock);
+    return open;
 }
 
 /* A request that was seen before: the answer takes the new way back. The client does not have it, so copies

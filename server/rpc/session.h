@@ -72,6 +72,12 @@ bool session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES
 void session_acknowledge(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t through,
                          const uint64_t *listed, size_t listed_count);
 
+/* Ends every session but this one, as if their leases were over. */
+void sessions_end_others(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES]);
+
+/* Whether the session is open. */
+bool session_is_open(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES]);
+
 /* Most bytes an answer of this request may have. */
 uint32_t session_answer_bytes_max(const struct session_entry *entry);
 

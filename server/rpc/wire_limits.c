@@ -18,6 +18,7 @@ static const struct wire_limit rows[] = {
     ROW(request, 8, 1, LIMIT_CORRELATION_BYTES),           /* tracestate */
     ROW(approval, 2, 1, LIMIT_TAG_BYTES),                  /* tag */
     ROW(approval, 3, LIMIT_LAYERS, LIMIT_PATH_BYTES),      /* lower_directories */
+    ROW(approval, 4, 1, LIMIT_TAG_BYTES),                  /* container_tag */
     ROW(spec, 2, LIMIT_MOUNTS, 0),                         /* mounts */
     ROW(spec, 3, 1, LIMIT_HOSTNAME_BYTES),                 /* hostname */
     ROW(process, 1, LIMIT_ARGS, STRING_OF_EXECVE),         /* args */
@@ -43,6 +44,12 @@ static const struct wire_limit rows[] = {
     ROW(negotiate_response, 4, 1, ID_BYTES),               /* instance_id */
     ROW(ping_response, 1, 1, LIMIT_PING_BYTES),            /* payload */
     ROW(get_metrics_response, 1, 1, LIMIT_METRICS_BYTES),  /* text */
+    ROW(list_objects_response, 1, LIMIT_INVENTORY_BYTES, 0), /* objects */
+    ROW(inbox_object, 4, 1, LIMIT_PATH_BYTES),             /* mount_source */
+    ROW(scratch_object, 2, 1, LIMIT_TAG_BYTES),            /* tag */
+    ROW(root_object, 4, 1, LIMIT_TAG_BYTES),               /* tag */
+    ROW(container_object, 5, 1, LIMIT_TAG_BYTES),          /* tag */
+    ROW(process_object, 4, 1, LIMIT_TAG_BYTES),            /* tag */
     ROW(get_properties_response, 4, LIMIT_PROCESSES, 0),   /* processes */
     ROW(watch_events_response, 1, LIMIT_EVENTS, 0),        /* events */
     ROW(read_stream_response, 2, 1, LIMIT_STREAM_CHUNK_BYTES), /* data */

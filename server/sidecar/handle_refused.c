@@ -18,6 +18,7 @@ static const struct refusal {
     {42, 11, "there is no hvsocket on Linux"},
     {46, 0, "the limits of a container are those it was created with"},
     {47, 0, "nothing in the guest acts on it"},
+    {71, 0, "it is the sidecar's own question to the inbox"},
 };
 
 static const char *

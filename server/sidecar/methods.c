@@ -162,6 +162,7 @@ static const struct rpc_method rows[] = {
      .handle = handle_close_stream},
     REFUSED(46, 0, "UpdateContainer"),
     REFUSED(47, 0, "LifecycleNotification"),
+    REFUSED(71, 0, "ListObjects"),
     REFUSED(SETTINGS_ARM, SETTINGS_FRAGMENT, "ModifySettings/SecurityPolicyFragment"),
     REFUSED(SETTINGS_ARM, SETTINGS_DISK, "ModifySettings/MappedVirtualDisk"),
     REFUSED(SETTINGS_ARM, SETTINGS_NETWORK, "ModifySettings/Network"),

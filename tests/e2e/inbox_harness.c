@@ -251,13 +251,37 @@ answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
     sem_post(&outcome->done);
 }
 
+static ProtobufCBinaryData
+tag_of(const char *text)
+{
+    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)(text ? text : ""),
+                                 .len = text ? strlen(text) : 0};
+}
+
+/* The approval of a call, with what the guest says about tags; NULL when there is none. */
+static Gcs__V1__Approval *
+approval_of(const struct guest *guest, const Gcs__V1__Request *call, Gcs__V1__Approval *ret)
+{
+    if (!guest->tag && !guest->container_tag && !guest->forget_id)
+        return call->approval;
+    gcs__v1__approval__init(ret);
+    if (call->approval)
+        *ret = *call->approval;
+    ret->tag = tag_of(guest->tag);
+    ret->container_tag = tag_of(guest->container_tag);
+    ret->forget_id = guest->forget_id;
+    return ret;
+}
+
 Gcs__V1__Response *
 guest_call(struct guest *guest, Gcs__V1__Request *call)
 {
+    Gcs__V1__Approval approval;
     struct outcome outcome = {.response = NULL};
     struct error err;
     sem_init(&outcome.done, 0, 0);
     call->timeout_ms = guest->timeout_ms;
+    call->approval = approval_of(guest, call, &approval);
     if (caller_call(guest->caller, call, answered, &outcome, &err) != STATUS_OK)
         fail_msg("cannot call: %s", err.text);
     /* The caller gives every call an end: the call's own time limit. */

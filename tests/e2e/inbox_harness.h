@@ -20,7 +20,9 @@ struct guest {
     struct caller *caller;
     bool unprivileged; /* the inbox runs as nobody */
     bool standalone;
-    uint32_t timeout_ms; /* of the calls to come; 0: the default */
+    uint32_t timeout_ms;             /* of the calls to come; 0: the default */
+    const char *tag, *container_tag; /* of the approvals to come; NULL: none */
+    bool forget_id;
 };
 
 struct guest_options {

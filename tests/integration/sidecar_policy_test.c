@@ -483,6 +483,7 @@ what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox(voi
         {"ModifySettings/MappedVirtualDisk", "virtual disk"},
         {"ModifySettings/Network", "adapters"},
         {"ModifySettings/HvSocket", "hvsocket"},
+        {"ListObjects", "sidecar's own question"},
     };
     size_t tried = 0;
     char id[65];
