@@ -98,9 +98,12 @@
 #define LIMIT_POLICY_PATTERN_CACHE                                                                           \
     (256 * 1024) /* RE2's budget for one pattern and its cache, which fills with what the host sends */
 #define LIMIT_POLICY_PATTERN_MEMORY (8 * 1024 * 1024) /* the same for a pattern too large for that */
-#define LIMIT_POLICY_CANDIDATES     (256 * 1024) /* containers times platform rules, processes likewise */
-#define LIMIT_POLICY_CATALOG_BYTES  (512 * 1024 * 1024) /* what candidates and their indexes may take */
-#define LIMIT_STEP_ARENA_BYTES      (256 * 1024 * 1024) /* one step of a steps file: tools only */
+#define LIMIT_POLICY_PATTERN_SETS                                                                            \
+    (64 * 1024 * 1024)                          /* what all sets of patterns and their caches may take       \
+                                                 */
+#define LIMIT_POLICY_CANDIDATES    (256 * 1024) /* containers times platform rules, processes likewise */
+#define LIMIT_POLICY_CATALOG_BYTES (512 * 1024 * 1024) /* what candidates and their indexes may take */
+#define LIMIT_STEP_ARENA_BYTES     (256 * 1024 * 1024) /* one step of a steps file: tools only */
 #define LIMIT_POLICY_PARAMETERS                                                                              \
     4096 /* parameter objects that loaded fragments gave: each is compared with each */
 #define LIMIT_POLICY_RECEIPTS    64    /* of one fragment: each is looked up among all ledger keys */

@@ -371,6 +371,8 @@ compile_containers(struct catalog *catalog, const struct gathering *from, struct
         candidate_read(&catalog->containers[i], containers.items[i]);
         TRY(container_place(catalog, i, pool, err));
     }
+    for (uint32_t i = 0; i < catalog->groups_count; i++)
+        TRY(env_table_finish(catalog->groups[i]->env, pool, err));
     return STATUS_OK;
 }
 
@@ -394,7 +396,7 @@ compile_processes(struct catalog *catalog, const struct gathering *from, bool hi
         TRY(env_table_add(catalog->processes_env, value_member(process->object, "env_rules"), pool,
                           &process->env, err));
     }
-    return STATUS_OK;
+    return env_table_finish(catalog->processes_env, pool, err);
 }
 
 /* What mount_device looks at: the policy's containers as written, whatever its version, and the fragments'.

@@ -11,15 +11,25 @@ struct atom {
     struct view text;
     uint32_t index;
     const struct pattern *pattern; /* NULL: strategy "string" */
-    struct atom *next;             /* of the same subject, patterns only */
+    struct atom *next;             /* in `patterns` of its side; patterns only */
+    struct atom *next_other;       /* in `others` of its side */
+};
+
+/* The atoms about one subject. */
+struct side {
+    struct atom *strings;  /* by text */
+    struct atom *by_text;  /* patterns, by text */
+    struct atom *patterns; /* patterns, as a list */
+
+    const struct pattern_set *set; /* of the plain ones; NULL: `patterns` are tried one by one */
+    struct atom **members;         /* by their places in the set */
+    struct atom *others;           /* patterns that are not in the set, as a list */
 };
 
 struct env_table {
     struct arena *arena;
-    struct atom *strings[SUBJECTS];  /* by text */
-    struct atom *by_text[SUBJECTS];  /* patterns, by text */
-    struct atom *patterns[SUBJECTS]; /* patterns, as a list */
-    struct atom **atoms;             /* all of them, by index */
+    struct side sides[SUBJECTS];
+    struct atom **atoms; /* all of them, by index */
     uint32_t count, room;
     bool all_plain; /* strict matching is reference matching */
 };
@@ -41,8 +51,8 @@ env_table_done(struct env_table *table)
     if (!table)
         return;
     for (int subject = 0; subject < SUBJECTS; subject++) {
-        HASH_CLEAR(hh, table->strings[subject]);
-        HASH_CLEAR(hh, table->by_text[subject]);
+        HASH_CLEAR(hh, table->sides[subject].strings);
+        HASH_CLEAR(hh, table->sides[subject].by_text);
     }
     free(table->atoms);
     table->atoms = NULL;
@@ -69,7 +79,8 @@ atom_get(struct env_table *table, enum subject subject, const struct value *text
          const struct value *strategy, struct pattern_pool *pool, uint32_t *ret, struct error *err)
 {
     bool is_pattern = value_is_text(strategy, view_of("re2"));
-    struct atom *atom, **head = is_pattern ? &table->by_text[subject] : &table->strings[subject];
+    struct side *side = &table->sides[subject];
+    struct atom *atom, **head = is_pattern ? &side->by_text : &side->strings;
 
     if (!value_is(text, VALUE_STRING) || (!is_pattern && !value_is_text(strategy, view_of("string"))))
         return STATUS_OK;
@@ -86,8 +97,8 @@ atom_get(struct env_table *table, enum subject subject, const struct value *text
         table->atoms[table->count++] = atom;
         HASH_ADD_KEYPTR(hh, *head, atom->text.text, atom->text.length, atom);
         if (is_pattern) {
-            atom->next = table->patterns[subject];
-            table->patterns[subject] = atom;
+            atom->next = side->patterns;
+            side->patterns = atom;
             table->all_plain = table->all_plain && pattern_is_plain(pattern);
         }
     }
@@ -142,6 +153,40 @@ env_table_add(struct env_table *table, const struct value *value, struct pattern
                               .count = (uint32_t)count,
                               .is_defined = value != NULL,
                               .is_iterable = value_is_iterable(value)};
+    return STATUS_OK;
+}
+
+static enum status
+side_finish(struct side *side, struct arena *arena, struct pattern_pool *pool, struct error *err)
+{
+    size_t count = 0;
+
+    for (const struct atom *atom = side->patterns; atom; atom = atom->next)
+        count++;
+    if (count == 0)
+        return STATUS_OK;
+    const struct pattern **patterns = ARENA_NEW(arena, const struct pattern *, count);
+    side->members = ARENA_NEW(arena, struct atom *, count);
+    if (!patterns || !side->members)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+    count = 0;
+    for (struct atom *atom = side->patterns; atom; atom = atom->next) {
+        if (pattern_is_plain(atom->pattern) && pattern_is_valid(atom->pattern)) {
+            side->members[count] = atom;
+            patterns[count++] = atom->pattern;
+        } else {
+            atom->next_other = side->others;
+            side->others = atom;
+        }
+    }
+    return pattern_pool_set(pool, patterns, count, &side->set, err);
+}
+
+enum status
+env_table_finish(struct env_table *table, struct pattern_pool *pool, struct error *err)
+{
+    for (int subject = 0; subject < SUBJECTS; subject++)
+        TRY(side_finish(&table->sides[subject], table->arena, pool, err));
     return STATUS_OK;
 }
 
@@ -238,20 +283,50 @@ try_atom(const struct atom *atom, struct view text, size_t entry, const struct s
         sink_set(sink, sink->strict, atom, entry);
 }
 
-/* All atoms on one entry: strings by their hash, patterns one by one. */
+/* An entry that a set is asked about. */
+struct asked {
+    const struct side *side;
+    const struct sink *sink;
+    size_t entry;
+};
+
+/* Both ways of matching agree on what is in a set. */
+static void
+mark_found(size_t place, void *arg)
+{
+    const struct asked *asked = arg;
+    const struct atom *atom = asked->side->members[place];
+
+    sink_set(asked->sink, asked->sink->reference, atom, asked->entry);
+    sink_set(asked->sink, asked->sink->strict, atom, asked->entry);
+}
+
+/* All atoms of one side on one entry. */
+static void
+try_side(const struct side *side, struct view text, size_t entry, const struct sink *sink)
+{
+    struct asked asked = {side, sink, entry};
+    struct atom *atom;
+
+    HASH_FIND(hh, side->strings, text.text, text.length, atom);
+    if (atom)
+        try_atom(atom, text, entry, sink);
+    if (side->set && pattern_set_match(side->set, text, mark_found, &asked)) {
+        for (atom = side->others; atom; atom = atom->next_other)
+            try_atom(atom, text, entry, sink);
+        return;
+    }
+    for (atom = side->patterns; atom; atom = atom->next)
+        try_atom(atom, text, entry, sink);
+}
+
 static void
 try_all(const struct env_table *table, struct view entry, size_t place, const struct sink *sink)
 {
     for (int subject = 0; subject < SUBJECTS; subject++) {
-        struct atom *atom;
         struct view text;
-        if (!part_of(entry, (enum subject)subject, &text))
-            continue;
-        HASH_FIND(hh, table->strings[subject], text.text, text.length, atom);
-        if (atom)
-            try_atom(atom, text, place, sink);
-        for (atom = table->patterns[subject]; atom; atom = atom->next)
-            try_atom(atom, text, place, sink);
+        if (part_of(entry, (enum subject)subject, &text))
+            try_side(&table->sides[subject], text, place, sink);
     }
 }
 

@@ -3,7 +3,8 @@
  *
  * A table holds the distinct tests that the rules of one group of candidates are made of ("atoms": a strategy
  * and a text, about the whole entry, its name or its value). For one request each atom is tried once on each
- * distinct entry; what a candidate accepts is then a few word operations on the answers.
+ * distinct entry, strings by a hash and patterns by a set where they are many; what a candidate accepts is
+ * then a few word operations on the answers.
  *
  * Threads: a finished table is read-only and may be shared.
  */
@@ -42,6 +43,10 @@ void env_table_done(struct env_table *table);
 /* Adds a candidate's rules. `value` is its member env_rules, NULL when it has none. */
 MUST_CHECK enum status env_table_add(struct env_table *table, const struct value *value,
                                      struct pattern_pool *pool, struct env_rules *ret, struct error *err);
+
+/* Makes the sets of patterns, after the last candidate's rules; without it they are tried one by one. */
+MUST_CHECK enum status env_table_finish(struct env_table *table, struct pattern_pool *pool,
+                                        struct error *err);
 
 /* The distinct entries of a request, and which atom accepts which. Bits count distinct entries. */
 struct env_match {

@@ -1,11 +1,11 @@
 /*
- * Patterns of strategy "re2", each distinct text compiled once and kept by its pool.
+ * Patterns of strategy "re2", each distinct text compiled once and kept by its pool, alone and in sets.
  *
  * The reference adds a missing '^' at the start and a missing '$' at the end as text and then searches
  * (spec/policy.md 5.4), which leaves some patterns open at one side. Strict wants ^(?:pattern)$ to match
  * besides. Where both are surely the same the pattern is "plain" and is compiled once.
  *
- * Threads: a pool has a lock inside; patterns it handed out are immutable and live as long as the pool.
+ * Threads: a pool has a lock inside; what it handed out is immutable and lives as long as the pool.
  */
 #ifndef SERVER_POLICY_PATTERN_H
 #define SERVER_POLICY_PATTERN_H
@@ -14,6 +14,7 @@
 #include "server/policy/document.h"
 
 struct pattern;
+struct pattern_set;
 struct pattern_pool;
 
 MUST_CHECK enum status pattern_pool_new(struct pattern_pool **ret, struct error *err);
@@ -29,6 +30,25 @@ void pattern_pool_free(struct pattern_pool *pool); /* NULL is fine */
  */
 MUST_CHECK enum status pattern_pool_get(struct pattern_pool *pool, struct view text,
                                         const struct pattern **ret, struct error *err);
+
+/*
+ * The set of these patterns, made now if it is new, for one pass over a text instead of one for each pattern.
+ *
+ * patterns  of this pool; plain and valid, so that the set finds what either way of matching finds
+ * ret       NULL: no set, and they are to be matched one by one: too few for a set to be worth it, too large
+ *           together, or the sets there are have used up their memory (LIMIT_POLICY_PATTERN_SETS)
+ *
+ * A caller may act on STATUS_RESOURCE_EXHAUSTED: no memory.
+ */
+MUST_CHECK enum status pattern_pool_set(struct pattern_pool *pool, const struct pattern *const *patterns,
+                                        size_t count, const struct pattern_set **ret, struct error *err);
+
+/* Called with the place of a pattern in its set. */
+typedef void pattern_found_fn(size_t place, void *arg);
+
+/* Calls `found` with each pattern of the set that matches. False: the set cannot tell, ask one by one. */
+MUST_CHECK bool pattern_set_match(const struct pattern_set *set, struct view text, pattern_found_fn *found,
+                                  void *arg);
 
 /* As the reference matches. */
 bool pattern_matches(const struct pattern *pattern, struct view text);

@@ -318,6 +318,40 @@ as_many_containers_as_fit_are_loaded_and_told_apart(void **state)
     free(text);
 }
 
+/* One container with more patterns than a set takes; a request is decided by them one by one. */
+static void
+a_container_of_a_hundred_thousand_rules_is_loaded_and_decided(void **state)
+{
+    enum { RULES = 100000 };
+    char *text = malloc((size_t)RULES * 64 + 1024), *at = text;
+    struct policy *policy = NULL;
+    struct policy_state *fresh = NULL;
+    struct error err;
+
+    (void)state;
+    assert_non_null(text);
+    at = stpcpy(at, HEAD "containers := [{\"command\":[\"a\"],\"layers\":[],\"mounted_cim\":[],\"user\":\"\","
+                         "\"working_dir\":\"\",\"allow_stdio_access\":true,\n\"env_rules\":[");
+    for (int i = 0; i < RULES; i++)
+        at += sprintf(at, "{\"pattern\":\"V%d=[a-z]+\",\"strategy\":\"re2\"},\n", i);
+    strcpy(at, "]}]\nmount_cims := data.framework.mount_cims\n"
+               "create_container := data.framework.create_container\n");
+    int64_t begin_ns = clock_now_ns();
+    assert_int_equal(policy_load(text, strlen(text), POLICY_WINDOWS, &policy, &err), STATUS_OK);
+    tell(begin_ns, "a container of 100,000 patterns", STATUS_OK);
+    assert_int_equal(policy_state_new(policy, POLICY_STRICT, &fresh, &err), STATUS_OK);
+    assert_true(harness_allows(fresh, "mount_cims", "{'container_id': 'c'}"));
+    begin_ns = clock_now_ns();
+    assert_false(harness_allows(fresh, "create_container",
+                                "{'container_id': 'c', 'args': ['a'], 'env': ['V100000=x']}"));
+    assert_true(harness_allows(fresh, "create_container",
+                               "{'container_id': 'c', 'args': ['a'], 'env': ['V99999=x']}"));
+    tell(begin_ns, "denied and created", STATUS_OK);
+    policy_state_free(fresh);
+    policy_unref(policy);
+    free(text);
+}
+
 static void
 two_hundred_thousand_lines_are_loaded_or_refused_at_the_last(void **state)
 {
@@ -419,6 +453,7 @@ main(void)
         cmocka_unit_test(depth_has_a_bound_and_the_error_its_place),
         cmocka_unit_test(patterns_take_linear_time),
         cmocka_unit_test(a_pattern_beyond_its_memory_matches_nothing),
+        cmocka_unit_test(a_container_of_a_hundred_thousand_rules_is_loaded_and_decided),
         cmocka_unit_test(two_hundred_thousand_lines_are_loaded_or_refused_at_the_last),
         cmocka_unit_test(as_many_containers_as_fit_are_loaded_and_told_apart),
         cmocka_unit_test(patterns_have_a_bound_together),

@@ -70,41 +70,177 @@ patterns_match_as_the_reference_and_whole_in_strict(void **state)
     pattern_pool_free(pool);
 }
 
+static const char *const subjects[] = {"",  "A",  "a",   "A=1",   "A=1$", "A=1A", "aA=1", "=",
+                                       "1", "A1", "a=2", "A=1\n", "^A",   "A$",   "\\"};
+
+enum { SUBJECTS = sizeof(subjects) / sizeof(subjects[0]) };
+
+/* A pattern of up to 9 characters, most of them valid. */
+static void
+random_pattern(unsigned *seed, char text[10])
+{
+    static const char alphabet[] = "Aa=1.$^|()[]*+?\\{}2Q,:";
+    unsigned length = 0;
+
+    do {
+        *seed = *seed * 1103515245 + 12345;
+        text[length++] = alphabet[(*seed >> 16) % (sizeof(alphabet) - 1)];
+    } while (length < 9 && (*seed >> 8) % 7);
+    text[length] = '\0';
+}
+
 /* The shortcut must never be taken wrongly: where a pattern is called plain, both ways of matching agree. */
 static void
 plain_patterns_match_the_same_both_ways(void **state)
 {
-    static const char alphabet[] = "Aa=1.$^|()[]*+?\\{}2Q,:";
-    static const char *const texts[] = {"",  "A",  "a",   "A=1",   "A=1$", "A=1A", "aA=1", "=",
-                                        "1", "A1", "a=2", "A=1\n", "^A",   "A$",   "\\"};
     unsigned seed = 7, plain = 0;
 
     (void)state;
     for (unsigned round = 0; round < 60000; round++) {
         char text[10], whole[32];
-        unsigned length = 0;
-        do {
-            seed = seed * 1103515245 + 12345;
-            text[length++] = alphabet[(seed >> 16) % (sizeof(alphabet) - 1)];
-        } while (length < sizeof(text) - 1 && (seed >> 8) % 7);
-        text[length] = '\0';
         struct pattern_pool *pool = NULL;
         const struct pattern *pattern;
         struct error err;
+        random_pattern(&seed, text);
         assert_int_equal(pattern_pool_new(&pool, &err), STATUS_OK);
         assert_int_equal(pattern_pool_get(pool, view_of(text), &pattern, &err), STATUS_OK);
         if (pattern_is_plain(pattern)) {
             plain++;
             /* The group is valid whenever the pattern is: it is balanced, being plain. */
             snprintf(whole, sizeof(whole), "^(?:%s)$", text);
-            for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-                if (pattern_matches(pattern, view_of(texts[i])) !=
-                    pattern_matches_once(view_of(whole), view_of(texts[i]), false))
-                    fail_msg("'%s' is not plain: '%s'", text, texts[i]);
+            for (size_t i = 0; i < SUBJECTS; i++)
+                if (pattern_matches(pattern, view_of(subjects[i])) !=
+                    pattern_matches_once(view_of(whole), view_of(subjects[i]), false))
+                    fail_msg("'%s' is not plain: '%s'", text, subjects[i]);
         }
         pattern_pool_free(pool);
     }
     assert_true(plain > 1000);
+}
+
+struct found {
+    bool places[64];
+};
+
+static void
+note_found(size_t place, void *arg)
+{
+    ((struct found *)arg)->places[place] = true;
+}
+
+static void
+a_set_finds_what_its_patterns_find_one_by_one(void **state)
+{
+    enum { COUNT = 40 };
+    unsigned seed = 11, matches = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < 300; round++) {
+        const struct pattern *patterns[COUNT];
+        const struct pattern_set *set, *again;
+        struct pattern_pool *pool = NULL;
+        struct error err;
+        assert_int_equal(pattern_pool_new(&pool, &err), STATUS_OK);
+        for (size_t count = 0; count < COUNT;) {
+            char text[10];
+            random_pattern(&seed, text);
+            assert_int_equal(pattern_pool_get(pool, view_of(text), &patterns[count], &err), STATUS_OK);
+            count += pattern_is_plain(patterns[count]) && pattern_is_valid(patterns[count]);
+        }
+        assert_int_equal(pattern_pool_set(pool, patterns, COUNT, &set, &err), STATUS_OK);
+        assert_int_equal(pattern_pool_set(pool, patterns, COUNT, &again, &err), STATUS_OK);
+        assert_non_null(set);
+        assert_ptr_equal(set, again);
+        for (size_t i = 0; i < SUBJECTS; i++) {
+            struct found found = {{false}};
+            assert_true(pattern_set_match(set, view_of(subjects[i]), note_found, &found));
+            for (size_t j = 0; j < COUNT; j++) {
+                if (found.places[j] != pattern_matches(patterns[j], view_of(subjects[i])))
+                    fail_msg("round %u, pattern %zu on '%s': %d", round, j, subjects[i], found.places[j]);
+                matches += found.places[j];
+            }
+        }
+        pattern_pool_free(pool);
+    }
+    assert_true(matches > 1000);
+}
+
+static void
+sets_are_made_of_many_patterns_and_have_a_bound_together(void **state)
+{
+    enum { COUNT = 600 };
+    const struct pattern *patterns[COUNT];
+    const struct pattern_set *set;
+    struct pattern_pool *pool = NULL;
+    struct error err;
+    size_t made = 0;
+
+    (void)state;
+    assert_int_equal(pattern_pool_new(&pool, &err), STATUS_OK);
+    for (int i = 0; i < COUNT; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "A%d=[a-z]+", i);
+        assert_int_equal(pattern_pool_get(pool, view_of(text), &patterns[i], &err), STATUS_OK);
+    }
+    assert_int_equal(pattern_pool_set(pool, patterns, 4, &set, &err), STATUS_OK);
+    assert_null(set);
+
+    do {
+        assert_int_equal(pattern_pool_set(pool, patterns + made, COUNT - made, &set, &err), STATUS_OK);
+        made += set != NULL;
+    } while (set && made < COUNT - 64);
+
+    assert_in_range(made, 2, LIMIT_POLICY_PATTERN_SETS / (16 * 1024 * 64)); /* each for more than 64 */
+    assert_true(made < COUNT - 64);
+    assert_int_equal(pattern_pool_set(pool, patterns, COUNT, &set, &err), STATUS_OK);
+    assert_non_null(set); /* what there is stays */
+    pattern_pool_free(pool);
+}
+
+/* Many rules go through a set, and some of them cannot: the decision is that of the rules one by one. */
+static void
+many_rules_of_a_container_decide_as_each_of_them_alone(void **state)
+{
+    enum { RULES = 30, ROUNDS = 60 };
+    unsigned seed = 5, allowed = 0, tightened = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        char texts[RULES][10], policy[8192], *at = policy, *end = policy + sizeof(policy);
+        at += snprintf(at, (size_t)(end - at),
+                       "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\n"
+                       "containers := [{\"layers\": [], \"mounted_cim\": [], \"command\": [\"c\"], \"user\": "
+                       "\"\", \"working_dir\": \"\", \"allow_stdio_access\": true, \"env_rules\": [");
+        for (size_t i = 0; i < RULES; i++) {
+            random_pattern(&seed, texts[i]);
+            at += snprintf(at, (size_t)(end - at), "{\"pattern\": `%s`, \"strategy\": \"re2\"},", texts[i]);
+        }
+        snprintf(at, (size_t)(end - at),
+                 "]}]\nmount_cims := data.framework.mount_cims\ncreate_container := "
+                 "data.framework.create_container\n");
+        for (size_t i = 0; i < SUBJECTS; i++) {
+            bool wanted[2] = {false, false};
+            for (size_t j = 0; j < RULES; j++) {
+                wanted[0] |= pattern_matches_once(view_of(texts[j]), view_of(subjects[i]), false);
+                wanted[1] |= pattern_matches_once(view_of(texts[j]), view_of(subjects[i]), true);
+            }
+            for (int rules = POLICY_REFERENCE; rules <= POLICY_STRICT; rules++) {
+                struct policy_state *fresh = harness_state(policy, (enum policy_rules)rules);
+                char input[128];
+                snprintf(input, sizeof(input), "{'container_id': 'c', 'args': ['c'], 'env': ['%s%s']}",
+                         strcmp(subjects[i], "\\") == 0 ? "\\" : "",
+                         strcmp(subjects[i], "A=1\n") == 0 ? "A=1\\n" : subjects[i]);
+                assert_true(harness_allows(fresh, "mount_cims", "{'container_id': 'c'}"));
+                if (harness_allows(fresh, "create_container", input) != wanted[rules == POLICY_STRICT])
+                    fail_msg("round %u, rules %d: %s", round, rules, input);
+                policy_state_free(fresh);
+            }
+            allowed += wanted[1];
+            tightened += wanted[0] && !wanted[1];
+        }
+    }
+    assert_true(allowed > 100); /* else the test shows nothing */
+    assert_true(tightened > 10);
 }
 
 static void
@@ -353,6 +489,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_match_as_the_reference_and_whole_in_strict),
         cmocka_unit_test(plain_patterns_match_the_same_both_ways),
+        cmocka_unit_test(a_set_finds_what_its_patterns_find_one_by_one),
+        cmocka_unit_test(sets_are_made_of_many_patterns_and_have_a_bound_together),
+        cmocka_unit_test(many_rules_of_a_container_decide_as_each_of_them_alone),
         cmocka_unit_test(versions_compare_by_semantic_versioning),
         cmocka_unit_test(security_versions_compare_as_versions_or_as_numbers),
         cmocka_unit_test(arguments_are_joined_the_windows_way),
