@@ -6,8 +6,8 @@
 
 #include "client/gcs-policy/command.h"
 #include "client/gcs-policy/warnings.h"
-#include "server/policy/lex.h"
 #include "server/policy/policy.h"
+#include "server/policy/source_lines.h"
 
 struct options {
     const char *file;
@@ -35,14 +35,19 @@ parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* The checked file. */
+struct source {
+    const char *file, *text;
+    struct source_lines lines;
+};
+
 /* The source line and, below it, a caret at the column. */
 static void
-show_place(const char *text, size_t line, size_t column)
+show_place(const struct source *source, size_t line, size_t column)
 {
-    for (size_t at = 1; at < line && *text; at++) {
-        text += strcspn(text, "\n");
-        text += *text == '\n';
-    }
+    if (line > source->lines.count)
+        return;
+    const char *text = source->text + source->lines.starts[line - 1];
     size_t length = strcspn(text, "\r\n");
     if (length > SHOWN_LINE_MAX || column > length + 1)
         return;
@@ -54,31 +59,32 @@ show_place(const char *text, size_t line, size_t column)
 
 /* An engine's error text starts with "policy.rego:LINE:COLUMN: " when it is about a place. */
 static void
-show_refusal(const char *file, const char *text, const struct error *err, const char *who)
+show_refusal(const struct source *source, const struct error *err, const char *who)
 {
     size_t line, column;
     int end = 0;
 
     if (sscanf(err->text, "policy.rego:%zu:%zu: %n", &line, &column, &end) < 2 || end == 0) {
-        printf("%s: error: %s%s\n", file, err->text, who);
+        printf("%s: error: %s%s\n", source->file, err->text, who);
         return;
     }
-    printf("%s:%zu:%zu: error: %s%s\n", file, line, column, err->text + end, who);
-    show_place(text, line, column);
+    printf("%s:%zu:%zu: error: %s%s\n", source->file, line, column, err->text + end, who);
+    show_place(source, line, column);
 }
 
 static void
-show_warning(const struct module *module, size_t offset, const char *text, void *arg)
+show_warning(size_t offset, const char *text, void *arg)
 {
+    const struct source *source = arg;
     size_t line, column;
 
-    source_position(module->source, offset, &line, &column);
-    printf("%s:%zu:%zu: warning: %s\n", (const char *)arg, line, column, text);
-    show_place(module->source, line, column);
+    source_lines_position(&source->lines, offset, &line, &column);
+    printf("%s:%zu:%zu: warning: %s\n", source->file, line, column, text);
+    show_place(source, line, column);
 }
 
 static int
-check_text(char *file, const char *text, size_t size)
+check_text(struct source *source, size_t size)
 {
     CLEANUP(policy_unrefp)
     struct policy *policy = NULL;
@@ -89,17 +95,17 @@ check_text(char *file, const char *text, size_t size)
     int result = EXIT_AS_ASKED;
     struct error err;
 
-    if (policy_load(text, size, POLICY_WINDOWS, &policy, &err) != STATUS_OK) {
-        show_refusal(file, text, &err, "");
+    if (policy_load(source->text, size, POLICY_WINDOWS, &policy, &err) != STATUS_OK) {
+        show_refusal(source, &err, "");
         return EXIT_ANSWER_NO;
     }
     if (policy_state_new(policy, POLICY_STRICT, &state, &err) != STATUS_OK) {
-        show_refusal(file, text, &err, " (the reference loads this, strict does not)");
+        show_refusal(source, &err, " (the reference loads this, strict does not)");
         result = EXIT_ANSWER_NO;
     }
-    if (module_parse("policy.rego", text, size, MODULE_POLICY, &module, &err) != STATUS_OK ||
-        warnings_find(module, show_warning, file, &err) != STATUS_OK) {
-        show_refusal(file, text, &err, "");
+    if (module_parse("policy.rego", source->text, size, MODULE_POLICY, &module, &err) != STATUS_OK ||
+        warnings_find(module, show_warning, source, &err) != STATUS_OK) {
+        show_refusal(source, &err, "");
         return EXIT_ANSWER_NO;
     }
     return result;
@@ -121,10 +127,17 @@ command_check(int argc, char **argv)
     size_t size;
 
     argp_parse(&argp, argc, argv, 0, NULL, &options);
-    char *file = strdup(options.file);
-    char *text = file ? command_read_file(file, &size) : NULL;
-    int result = text ? check_text(file, text, size) : EXIT_CANNOT_ASK;
+    char *text = command_read_file(options.file, &size);
+    if (!text)
+        return EXIT_CANNOT_ASK;
+    struct source source = {.file = options.file, .text = text};
+    struct error err;
+    int result = EXIT_CANNOT_ASK;
+    if (source_lines_init(&source.lines, text, size, &err) == STATUS_OK)
+        result = check_text(&source, size);
+    else
+        fprintf(stderr, "gcs-policy check: %s\n", err.text);
+    source_lines_done(&source.lines);
     free(text);
-    free(file);
     return result;
 }

@@ -22,7 +22,7 @@ poolp(struct pattern_pool **pool)
 static void
 warn(const struct search *search, const struct value *where, const char *text)
 {
-    search->warn(search->module, where->offset, text, search->arg);
+    search->warn(where->offset, text, search->arg);
 }
 
 /* A pattern of strategy "re2": what is odd about it. */

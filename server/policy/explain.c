@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "server/policy/explain_parts.h"
-#include "server/policy/lex.h"
+#include "server/policy/source_lines.h"
 
 const char *
 explain_container_id(const struct policy_request *request)
@@ -29,7 +29,8 @@ explain_container_id(const struct policy_request *request)
 
 /* "container 1 (line 14, NAME)". A line is known when the object stands in the policy as it was written. */
 static const char *
-name_of(struct decision *decision, const struct candidate *candidate, bool is_container, size_t number)
+name_of(struct decision *decision, const struct source_lines *lines, const struct candidate *candidate,
+        bool is_container, size_t number)
 {
     const struct value *object = candidate->object, *name = value_member(object, "name");
     const struct module *module = decision->policy->module;
@@ -43,7 +44,7 @@ name_of(struct decision *decision, const struct candidate *candidate, bool is_co
     if (value_is(name, VALUE_STRING) && name->count > 0)
         snprintf(label, sizeof(label), "%.*s", name->count > 160 ? 160 : (int)name->count, name->text);
     if (decision->store->fragments_count == 0 && object->offset > 0 && object->offset < module->size) {
-        source_position(module->source, object->offset, &line, &column);
+        source_lines_position(lines, object->offset, &line, &column);
         snprintf(place, sizeof(place), "line %zu", line);
     }
     return decision_format(decision, "%s %zu%s%s%s%s%s", is_container ? "container" : "external process",
@@ -127,6 +128,9 @@ investigate(struct decision *decision, struct suspect **suspects, size_t *count,
 static enum status
 explain(struct decision *decision, struct explanation *ret)
 {
+    const struct module *module = decision->policy->module;
+    CLEANUP(source_lines_done)
+    struct source_lines lines = {0};
     struct texts notes = {0};
     struct suspect *suspects;
     size_t count;
@@ -134,13 +138,14 @@ explain(struct decision *decision, struct explanation *ret)
 
     TRY(investigate(decision, &suspects, &count, &must_stand));
     TRY(explain_notes(decision, &notes));
+    TRY(source_lines_init(&lines, module->source, module->size, decision->err));
     struct explained *candidates = ARENA_NEW(decision->arena, struct explained, count + 1);
     if (!candidates)
         return decision_full(decision);
     for (size_t i = 0; i < count; i++) {
         candidates[i] = (struct explained){
-            .name =
-                name_of(decision, suspects[i].candidate, decision->request->point != POLICY_EXEC_EXTERNAL, i),
+            .name = name_of(decision, &lines, suspects[i].candidate,
+                            decision->request->point != POLICY_EXEC_EXTERNAL, i),
             .stands = suspects[i].stands,
             .faults = {.items = suspects[i].faults.items, .count = suspects[i].faults.count},
             .fails_beyond_env = suspects[i].fails_beyond_env,

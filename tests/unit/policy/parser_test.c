@@ -1,5 +1,7 @@
 /* The profile: what loads, what is refused and where (spec/policy.md section 2). */
+#include "server/policy/lex.h"
 #include "server/policy/module.h"
+#include "server/policy/source_lines.h"
 #include "tests/unit/policy/harness.h"
 
 static void
@@ -202,6 +204,27 @@ strings_and_numbers_are_read_as_json_reads_them(void **state)
 }
 
 static void
+a_place_is_the_same_counted_or_looked_up(void **state)
+{
+    static const char *const texts[] = {"", "a", "\n", "a\nb", "a\n\n\nbc\n", "\xc3\xa9\r\n\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct source_lines lines = {0};
+        struct error err;
+        assert_int_equal(source_lines_init(&lines, texts[i], strlen(texts[i]), &err), STATUS_OK);
+        for (size_t offset = 0; offset <= strlen(texts[i]); offset++) {
+            size_t line, column, counted_line, counted_column;
+            source_position(texts[i], offset, &counted_line, &counted_column);
+            source_lines_position(&lines, offset, &line, &column);
+            assert_int_equal(line, counted_line);
+            assert_int_equal(column, counted_column);
+        }
+        source_lines_done(&lines);
+    }
+}
+
+static void
 of_equal_keys_the_last_one_counts(void **state)
 {
     struct module *module = parse("package policy\nx := {\"b\": 1, \"a\": 2, \"b\": {\"c\": 3}, \"\": 4,}");
@@ -235,6 +258,7 @@ main(void)
         cmocka_unit_test(a_nul_byte_is_refused),
         cmocka_unit_test(strict_refuses_what_the_reference_loads_but_nobody_means),
         cmocka_unit_test(strings_and_numbers_are_read_as_json_reads_them),
+        cmocka_unit_test(a_place_is_the_same_counted_or_looked_up),
         cmocka_unit_test(of_equal_keys_the_last_one_counts),
         cmocka_unit_test(a_default_gives_way_to_a_rule),
     };

@@ -140,6 +140,32 @@ check_points_at_what_it_refuses_and_at_what_is_not_meant(void **state)
     }
 }
 
+/* Each place is found without counting up to it; counted, this takes longer than the test may. */
+static void
+check_points_at_each_of_many_places(void **state)
+{
+    enum { CONTAINERS = 40000, SIZE = CONTAINERS * 128 };
+    char *text = malloc(SIZE), *at = text, output[256];
+
+    (void)state;
+    assert_non_null(text);
+    at = stpcpy(at, HEAD "containers := [\n");
+    for (int i = 0; i < CONTAINERS; i++)
+        at += sprintf(at,
+                      "{\"layers\":[\"%d\"],\"command\":[],\"user\":\"\",\"working_dir\":\"\","
+                      "\"allow_stdio_access\":true,\"env_rules\":[]},\n",
+                      i);
+    strcpy(at, "]\n");
+    assert_true(strlen(text) < SIZE);
+    write_file("policy.rego", text);
+    free(text);
+
+    assert_int_equal(
+        run("check policy.rego >checked; grep -m1 40002:1 checked; rm checked", output, sizeof(output)), 0);
+
+    assert_non_null(strstr(output, "policy.rego:40002:1: warning: no 'mounted_cim'"));
+}
+
 static void
 eval_prints_a_decision_a_line(void **state)
 {
@@ -224,6 +250,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_points_at_what_it_refuses_and_at_what_is_not_meant),
+        cmocka_unit_test(check_points_at_each_of_many_places),
         cmocka_unit_test(eval_prints_a_decision_a_line),
         cmocka_unit_test(a_bad_steps_file_is_no_decision),
         cmocka_unit_test(test_shows_each_difference_and_counts),
