@@ -106,9 +106,14 @@
 #define LIMIT_STEP_ARENA_BYTES     (256 * 1024 * 1024) /* one step of a steps file: tools only */
 #define LIMIT_POLICY_PARAMETERS                                                                              \
     4096 /* parameter objects that loaded fragments gave: each is compared with each */
-#define LIMIT_POLICY_RECEIPTS    64    /* of one fragment: each is looked up among all ledger keys */
-#define LIMIT_POLICY_PROVIDERS   1024  /* of one log_provider request: each is compared with each */
-#define LIMIT_POLICY_FRAGMENTS   1024  /* loaded at one time */
+#define LIMIT_POLICY_RECEIPTS        64   /* of one fragment: each is looked up among all ledger keys */
+#define LIMIT_POLICY_PROVIDERS       1024 /* of one log_provider request: each is compared with each */
+#define LIMIT_POLICY_FRAGMENTS       1024 /* loaded at one time */
+#define LIMIT_POLICY_FRAGMENTS_BYTES LIMIT_POLICY_BYTES /* text of all of them together */
+#define LIMIT_POLICY_FRAGMENT_GROWTH                                                                         \
+    32 /* bytes its values may take for one of its text: 8 without parameters */
+#define LIMIT_POLICY_FRAGMENT_BASE_BYTES                                                                     \
+    (1024 * 1024)                      /* and what the smallest may take: parameters are the policy's */
 #define LIMIT_POLICY_LEDGER_KEYS 65536 /* of accepted trust lists */
 #define LIMIT_POLICY_TARGETS     65536 /* scratch spaces, devices, overlays, plan 9 shares alive */
 

@@ -4,12 +4,6 @@
 
 #include "server/base/limits.h"
 
-static enum status
-too_large(struct error *err)
-{
-    return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
-}
-
 struct catalog *
 catalog_ref(struct catalog *catalog)
 {
@@ -49,7 +43,7 @@ fragment_part_new(struct module *module)
     if (!part)
         return NULL;
     atomic_init(&part->references, 1);
-    arena_init(&part->arena, LIMIT_POLICY_CATALOG_BYTES);
+    arena_init(&part->arena, module->size * LIMIT_POLICY_FRAGMENT_GROWTH + LIMIT_POLICY_FRAGMENT_BASE_BYTES);
     part->module = module;
     return part;
 }
@@ -106,10 +100,10 @@ concatenate(const struct value *a, const struct value *b, struct arena *arena, s
         return STATUS_OK;
     size_t left = a ? a->count : 0, right = b ? b->count : 0;
     if (left + right > VALUE_COUNT_MAX)
-        return too_large(err);
+        return module_too_large(err);
     struct value *items = ARENA_NEW(arena, struct value, left + right ? left + right : 1);
     if (!items)
-        return too_large(err);
+        return module_too_large(err);
     if (left)
         memcpy(items, a->items, left * sizeof(*items));
     if (right)
@@ -137,7 +131,7 @@ apply_rule(const struct value *container, const struct value *rule, struct arena
     struct member *members = ARENA_NEW(arena, struct member, (size_t)container->count + 2);
     struct value *object = ARENA_NEW(arena, struct value, 1);
     if (!members || !object)
-        return too_large(err);
+        return module_too_large(err);
     size_t count = container->count;
     if (count)
         memcpy(members, container->members, count * sizeof(*members));
@@ -210,7 +204,7 @@ gather(const struct gathering *from, list_fn *pick, struct list *ret, struct err
                          LIMIT_POLICY_CANDIDATES);
     const struct value **items = ARENA_NEW(from->arena, const struct value *, count ? count : 1);
     if (!items)
-        return too_large(err);
+        return module_too_large(err);
     for (size_t i = 0; i <= from->parts_count; i++) {
         const struct list *list = pick(i == 0 ? from->policy : &from->parts[i - 1]->lists);
         if (list->count)
@@ -242,7 +236,7 @@ expand(const struct gathering *from, struct list *containers, struct error *err)
                          LIMIT_POLICY_CANDIDATES);
     const struct value **items = ARENA_NEW(from->arena, const struct value *, total ? total : 1);
     if (!items)
-        return too_large(err);
+        return module_too_large(err);
     for (size_t i = 0; i < containers->count; i++) {
         for (size_t j = 0; j < rules.count; j++) {
             const struct value *made = NULL;
@@ -296,12 +290,12 @@ group_new(struct catalog *catalog, const char *key, size_t key_length, struct gr
     struct group *group = ARENA_NEW(&catalog->arena, struct group, 1);
     struct env_table *env = env_table_new(&catalog->arena);
     if (!group || !env)
-        return too_large(err);
+        return module_too_large(err);
     if ((catalog->groups_count & (catalog->groups_count - 1)) == 0) { /* a power of two: full */
         size_t room = catalog->groups_count ? (size_t)catalog->groups_count * 2 : 1;
         struct group **groups = realloc(catalog->groups, room * sizeof(*groups));
         if (!groups)
-            return too_large(err);
+            return module_too_large(err);
         catalog->groups = groups;
     }
     *group = (struct group){.key = key, .key_length = key_length, .env = env};
@@ -318,7 +312,7 @@ group_add(struct group *group, uint32_t container, struct error *err)
         uint32_t room = group->room ? group->room * 2 : 1;
         uint32_t *members = realloc(group->growing, room * sizeof(*members));
         if (!members)
-            return too_large(err);
+            return module_too_large(err);
         group->growing = members;
         group->members = members;
         group->room = room;
@@ -338,12 +332,12 @@ container_place(struct catalog *catalog, uint32_t index, struct pattern_pool *po
         return STATUS_OK;
     struct view *layers = ARENA_NEW(&catalog->arena, struct view, (size_t)container->layers->count + 1);
     if (!layers)
-        return too_large(err);
+        return module_too_large(err);
     for (size_t i = 0; i < container->layers->count; i++)
         layers[i] = value_view(&container->layers->items[i]);
     char *key = layers_key(layers, container->layers->count, false, &catalog->arena, &length);
     if (!key)
-        return too_large(err);
+        return module_too_large(err);
     HASH_FIND(hh, catalog->by_layers, key, length, group);
     if (!group)
         TRY(group_new(catalog, key, length, &group, err));
@@ -366,7 +360,7 @@ compile_containers(struct catalog *catalog, const struct gathering *from, struct
     catalog->containers =
         ARENA_NEW(&catalog->arena, struct candidate, containers.count ? containers.count : 1);
     if (!catalog->containers)
-        return too_large(err);
+        return module_too_large(err);
     for (uint32_t i = 0; i < catalog->containers_count; i++) {
         candidate_read(&catalog->containers[i], containers.items[i]);
         TRY(container_place(catalog, i, pool, err));
@@ -388,7 +382,7 @@ compile_processes(struct catalog *catalog, const struct gathering *from, bool hi
     catalog->processes = ARENA_NEW(&catalog->arena, struct candidate, processes.count ? processes.count : 1);
     catalog->processes_env = env_table_new(&catalog->arena);
     if (!catalog->processes || !catalog->processes_env)
-        return too_large(err);
+        return module_too_large(err);
     catalog->processes_count = processes.count;
     for (size_t i = 0; i < processes.count; i++) {
         struct candidate *process = &catalog->processes[i];
@@ -410,7 +404,7 @@ gather_raw(struct catalog *catalog, const struct value *raw, const struct gather
         count += from->parts[i]->lists.containers.count;
     const struct value **items = ARENA_NEW(&catalog->arena, const struct value *, count ? count : 1);
     if (!items)
-        return too_large(err);
+        return module_too_large(err);
     for (size_t i = 0; i < value_length(raw); i++)
         items[catalog->raw_containers.count++] = value_at(raw, i);
     for (size_t i = 0; i < from->parts_count; i++) {
@@ -430,13 +424,13 @@ catalog_make(const struct contribution *policy, const struct value *raw_containe
     CLEANUP(catalog_unrefp)
     struct catalog *catalog = calloc(1, sizeof(*catalog));
     if (!catalog)
-        return too_large(err);
+        return module_too_large(err);
     atomic_init(&catalog->references, 1);
     arena_init(&catalog->arena, LIMIT_POLICY_CATALOG_BYTES);
 
     catalog->parts = calloc(parts_count + 1, sizeof(struct fragment_part *));
     if (!catalog->parts)
-        return too_large(err);
+        return module_too_large(err);
     for (size_t i = 0; i < parts_count; i++)
         catalog->parts[catalog->parts_count++] = fragment_part_ref(parts[i]);
 
@@ -447,7 +441,6 @@ catalog_make(const struct contribution *policy, const struct value *raw_containe
     TRY(compile_processes(catalog, &from, hidden, pool, err));
     TRY(gather(&from, list_fragments, &catalog->fragments, err));
     TRY(gather(&from, list_trust_lists, &catalog->trust_lists, err));
-    catalog->fragments_undefined = catalog->fragments.is_undefined;
     TRY(gather_raw(catalog, raw_containers, &from, err));
     *ret = TAKE_PTR(catalog);
     return STATUS_OK;

@@ -89,7 +89,7 @@ struct catalog {
     struct fragment_part **parts;
     size_t parts_count;
     struct arena arena;
-    bool containers_undefined, fragments_undefined;
+    bool containers_undefined;
     struct candidate *containers;
     uint32_t containers_count;
     struct group **groups;
@@ -108,6 +108,8 @@ struct fragment_part {
     atomic_uint references;
     struct module *module; /* owned */
     struct arena arena;
+    struct value parameters; /* it was loaded under, in the arena */
+    unsigned includes;       /* which of its lists were taken */
     struct contribution lists;
 };
 

@@ -73,4 +73,7 @@ const char *policy_flag_name(enum policy_flag flag);
  */
 void policy_check_strict(struct policy *policy);
 
+/* As above for a fragment: `refusal` gets status OK or the first thing found. */
+void fragment_check_strict(const struct module *module, struct error *refusal);
+
 #endif

@@ -6,12 +6,6 @@
 
 #include "server/base/limits.h"
 
-static enum status
-too_large(struct error *err)
-{
-    return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
-}
-
 struct framework
 framework_of(const struct module *module)
 {
@@ -60,10 +54,10 @@ rebuild_signals(const struct value *signals, struct arena *arena, struct value *
 {
     size_t count = value_length(signals);
     if (count + 2 > VALUE_COUNT_MAX)
-        return too_large(err);
+        return module_too_large(err);
     struct value *items = ARENA_NEW(arena, struct value, count + 2);
     if (!items)
-        return too_large(err);
+        return module_too_large(err);
     for (size_t i = 0; i < count; i++)
         items[i] = *value_at(signals, i);
     items[count] = value_number("9");
@@ -80,7 +74,7 @@ any_user(struct arena *arena, struct value *ret, struct error *err)
     struct member *user = ARENA_NEW(arena, struct member, 3);
     struct value *group = ARENA_NEW(arena, struct value, 1);
     if (!identity || !user || !group)
-        return too_large(err);
+        return module_too_large(err);
     identity[0] = member_of("pattern", value_string("", 0));
     identity[1] = member_of("strategy", value_string("any", 3));
     *group = value_object(identity, 2);
@@ -110,7 +104,7 @@ rebuild_container(const struct value *from, const struct framework *framework, s
     size_t count = 0;
 
     if (!members || !object)
-        return too_large(err);
+        return module_too_large(err);
     if (copy_members(from, base, sizeof(base) / sizeof(base[0]), members, &count) != STATUS_OK)
         return STATUS_OK;
     const struct value *signals = value_member(from, "signals");
@@ -151,7 +145,7 @@ rebuild_process(const struct value *from, const struct framework *framework, str
 
     (void)framework;
     if (!members || !object)
-        return too_large(err);
+        return module_too_large(err);
     if (copy_members(from, base, sizeof(base) / sizeof(base[0]), members, &count) != STATUS_OK)
         return STATUS_OK;
     *object = value_object(members, count);
@@ -170,7 +164,7 @@ rebuild_fragment(const struct value *from, const struct framework *framework, st
 
     (void)framework;
     if (!members || !object)
-        return too_large(err);
+        return module_too_large(err);
     if (copy_members(from, base, sizeof(base) / sizeof(base[0]), members, &count) != STATUS_OK)
         return STATUS_OK;
     const struct value *receipts = value_member(from, "required_receipts");
@@ -204,7 +198,7 @@ list_make(const struct value *value, bool objects_too, rebuild_fn *rebuild, cons
     size_t count = value_length(value);
     const struct value **items = ARENA_NEW(arena, const struct value *, count ? count : 1);
     if (!items)
-        return too_large(err);
+        return module_too_large(err);
     ret->items = items;
     for (size_t i = 0; i < count; i++) {
         const struct value *item = value_at(value, i);

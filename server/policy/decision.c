@@ -54,6 +54,15 @@ command_equal(const struct decision *decision, const struct value *command)
            value_is_list(command, &decision->joined, 1);
 }
 
+bool
+strings_hold(const struct policy_strings *strings, struct view text)
+{
+    for (size_t i = 0; i < strings->count; i++)
+        if (view_equal(view_of(strings->items[i]), text))
+            return true;
+    return false;
+}
+
 enum status
 texts_add(struct decision *decision, struct texts *texts, const char *text)
 {
@@ -318,11 +327,12 @@ run_constant(struct decision *decision, const struct value *constant, bool *allo
 static enum status
 decide(struct decision *decision, bool *allowed)
 {
-    const struct point *point = &decision->policy->points[decision->request->point];
-
     enum policy_point which = decision->request->point;
-    if (decision->policy->os == POLICY_LINUX && !decision->request->process.linux_process &&
-        (which == POLICY_CREATE_CONTAINER || which == POLICY_EXEC_IN_CONTAINER))
+    const struct point *point = &decision->policy->points[which];
+
+    if (decision->policy->os == POLICY_LINUX &&
+        (which == POLICY_CREATE_CONTAINER || which == POLICY_EXEC_IN_CONTAINER) &&
+        !decision->request->process.linux_process)
         return error_set(decision->err, STATUS_INVALID_ARGUMENT, 0, "%s: no linux process in linux mode",
                          policy_point_name(which));
     TRY(take_args(decision));

@@ -84,6 +84,9 @@ MUST_CHECK enum status decision_narrow(struct decision *decision, const char *id
 /* Whether a policy's command equals the request's, in the form the decision is at. */
 bool command_equal(const struct decision *decision, const struct value *command);
 
+/* Whether the list holds the text. */
+bool strings_hold(const struct policy_strings *strings, struct view text);
+
 /* Appends; the text is borrowed for as long as the verdict. */
 MUST_CHECK enum status texts_add(struct decision *decision, struct texts *texts, const char *text);
 

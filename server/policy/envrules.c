@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "server/policy/module.h"
+
 enum subject { SUBJECT_ENTRY, SUBJECT_NAME, SUBJECT_VALUE, SUBJECTS };
 
 struct atom {
@@ -92,7 +94,7 @@ atom_get(struct env_table *table, enum subject subject, const struct value *text
             TRY(pattern_pool_get(pool, view, &pattern, err));
         atom = ARENA_NEW(table->arena, struct atom, 1);
         if (!atom || !table_grow(table))
-            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+            return module_too_large(err);
         *atom = (struct atom){.subject = subject, .text = view, .index = table->count, .pattern = pattern};
         table->atoms[table->count++] = atom;
         HASH_ADD_KEYPTR(hh, *head, atom->text.text, atom->text.length, atom);
@@ -145,7 +147,7 @@ env_table_add(struct env_table *table, const struct value *value, struct pattern
     if (count) {
         rules = ARENA_NEW(table->arena, struct env_rule, count);
         if (!rules)
-            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+            return module_too_large(err);
     }
     for (size_t i = 0; i < count; i++)
         TRY(rule_compile(table, value_at(value, i), pool, &rules[i], err));
@@ -168,7 +170,7 @@ side_finish(struct side *side, struct arena *arena, struct pattern_pool *pool, s
     const struct pattern **patterns = ARENA_NEW(arena, const struct pattern *, count);
     side->members = ARENA_NEW(arena, struct atom *, count);
     if (!patterns || !side->members)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+        return module_too_large(err);
     count = 0;
     for (struct atom *atom = side->patterns; atom; atom = atom->next) {
         if (pattern_is_plain(atom->pattern) && pattern_is_valid(atom->pattern)) {

@@ -78,6 +78,7 @@ fragment_insert(struct store *store, struct loaded_fragment *added)
     else
         DL_APPEND(store->fragments, added);
     store->fragments_count++;
+    store->fragments_bytes += added->part->module->size;
 }
 
 static bool
@@ -95,10 +96,11 @@ parameter_is_known(const struct store *store, const struct value *entry, const s
     return false;
 }
 
-static char *
-text_of(const struct value *value)
+/* A text that a request can spell: requests have no NUL. */
+static bool
+is_name(const struct value *value)
 {
-    return value_is(value, VALUE_STRING) ? strndup(value->text, value->count) : NULL;
+    return value_is(value, VALUE_STRING) && !(value->count && memchr(value->text, '\0', value->count));
 }
 
 /* The parameters that the fragment's own fragments name. */
@@ -107,8 +109,8 @@ parameters_add(struct decision *decision, struct fragment_part *part, const stru
 {
     for (size_t i = 0; i < own->count; i++) {
         const struct value *entry = own->items[i], *value = value_member(entry, "parameters");
-        if (!value_holds(value) || !value_is(value_member(entry, "issuer"), VALUE_STRING) ||
-            !value_is(value_member(entry, "feed"), VALUE_STRING) ||
+        const struct value *issuer = value_member(entry, "issuer"), *feed = value_member(entry, "feed");
+        if (!value_holds(value) || !is_name(issuer) || !is_name(feed) ||
             parameter_is_known(decision->store, entry, value))
             continue;
         if (decision->store->parameters_count >= LIMIT_POLICY_PARAMETERS)
@@ -118,8 +120,8 @@ parameters_add(struct decision *decision, struct fragment_part *part, const stru
         if (!parameter)
             return decision_full(decision);
         parameter->owner = fragment_part_ref(part);
-        parameter->issuer = text_of(value_member(entry, "issuer"));
-        parameter->feed = text_of(value_member(entry, "feed"));
+        parameter->issuer = strndup(issuer->text, issuer->count);
+        parameter->feed = strndup(feed->text, feed->count);
         parameter->value = value;
         if (!parameter->issuer || !parameter->feed) {
             parameter_free(parameter);
@@ -141,6 +143,24 @@ record_want(struct decision *decision)
     return decision->verdict->record ? STATUS_OK : decision_full(decision);
 }
 
+bool
+fragments_hold(const struct decision *decision, const struct fragment_part *part)
+{
+    const struct policy_fragment_input *input = &decision->request->fragment;
+    const struct loaded_fragment *loaded;
+
+    DL_FOREACH(decision->store->fragments, loaded)
+    {
+        const struct fragment_part *other = loaded->part;
+        if (other->module->size == part->module->size && other->includes == part->includes &&
+            strcmp(loaded->issuer, input->issuer) == 0 && strcmp(loaded->feed, input->feed) == 0 &&
+            memcmp(other->module->source, part->module->source, part->module->size) == 0 &&
+            value_equal(&other->parameters, &part->parameters))
+            return true;
+    }
+    return false;
+}
+
 enum status
 fragments_add(struct decision *decision, struct fragment_part *part, const struct list *own_fragments)
 {
@@ -150,6 +170,10 @@ fragments_add(struct decision *decision, struct fragment_part *part, const struc
     if (store->fragments_count >= LIMIT_POLICY_FRAGMENTS)
         return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0, "%d fragments are loaded, the bound",
                          LIMIT_POLICY_FRAGMENTS);
+    if (part->module->size > LIMIT_POLICY_FRAGMENTS_BYTES - store->fragments_bytes)
+        return error_set(decision->err, STATUS_RESOURCE_EXHAUSTED, 0,
+                         "the texts of all loaded fragments would exceed %d bytes",
+                         LIMIT_POLICY_FRAGMENTS_BYTES);
     TRY(record_want(decision));
     struct loaded_fragment *fragment = calloc(1, sizeof(*fragment));
     if (!fragment)
@@ -277,6 +301,7 @@ fragments_record_undo(struct store *store, struct policy_record *record)
         record->fragments = fragment->record_next;
         DL_DELETE(store->fragments, fragment);
         store->fragments_count--;
+        store->fragments_bytes -= fragment->part->module->size;
         fragment_free(fragment);
     }
     if (removed && catalog_remake(store, &ignored) != STATUS_OK) {

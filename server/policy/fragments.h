@@ -39,6 +39,9 @@ struct ledger_offer {
 void fragments_record_undo(struct store *store, struct policy_record *record);
 void fragments_free(struct store *store);
 
+/* Whether the decision's fragment is loaded already: the same text under the same parameters. */
+bool fragments_hold(const struct decision *decision, const struct fragment_part *part);
+
 /* Adds a fragment's part, which is taken on success, and makes the new catalog. */
 MUST_CHECK enum status fragments_add(struct decision *decision, struct fragment_part *part,
                                      const struct list *own_fragments);

@@ -138,15 +138,6 @@ wanted_holds(const struct wanted *wanted, const char *name)
     return false;
 }
 
-static bool
-strings_hold(const struct policy_strings *strings, struct view text)
-{
-    for (size_t i = 0; i < strings->count; i++)
-        if (view_equal(view_of(strings->items[i]), text))
-            return true;
-    return false;
-}
-
 /* Every name that is wanted is in the list. */
 static bool
 wanted_within(const struct wanted *wanted, const struct policy_strings *list)
@@ -432,13 +423,20 @@ starts_with(struct view text, const char *prefix)
     return text.length >= strlen(prefix) && memcmp(text.text, prefix, strlen(prefix)) == 0;
 }
 
+/* The id becomes a part of a pattern, and the host chooses it: strict wants one that stands for itself. */
+static bool
+is_plain_id(const char *id)
+{
+    return id[strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_")] == '\0';
+}
+
 static enum status
 source_ok(struct decision *decision, const struct value *rule, const struct policy_mount *mount, bool *ok)
 {
     static const struct {
         const char *prefix, *directory;
     } prefixes[] = {{"sandbox://", "sandboxMounts"}, {"hugepages://", "hugepages"}};
-    const char *id = process_of(decision)->sandbox_id;
+    const char *id = process_of(decision)->sandbox_id ? process_of(decision)->sandbox_id : "";
     struct view source;
 
     *ok = false;
@@ -447,9 +445,9 @@ source_ok(struct decision *decision, const struct value *rule, const struct poli
     source = value_view(rule);
     *ok = view_equal(source, view_of(mount->source));
     for (size_t i = 0; i < 2 && !*ok; i++) {
-        if (!starts_with(source, prefixes[i].prefix))
+        if (!starts_with(source, prefixes[i].prefix) || (decision->strict && !is_plain_id(id)))
             continue;
-        char *directory = decision_format(decision, "/run/gcs/c/%s/%s", id ? id : "", prefixes[i].directory);
+        char *directory = decision_format(decision, "/run/gcs/c/%s/%s", id, prefixes[i].directory);
         char *pattern = directory ? replace_prefix(decision, source, prefixes[i].prefix, directory) : NULL;
         if (!pattern)
             return decision_full(decision);

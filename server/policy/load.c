@@ -16,22 +16,6 @@ rule_either(const struct module *module, const char *name, const char *former)
     return value ? value : module_rule(module, former);
 }
 
-/* Both spellings of one thing may be there only with one value: the reference could not answer at all. */
-static enum status
-check_spellings(const struct module *module, struct error *err)
-{
-    static const char *const pairs[][2] = {{"api_version", "api_svn"},
-                                           {"framework_version", "framework_svn"}};
-
-    for (size_t i = 0; i < 2; i++) {
-        const struct value *a = module_rule(module, pairs[i][0]), *b = module_rule(module, pairs[i][1]);
-        if (a && b && !value_equal(a, b))
-            return module_refuse(module, b->offset, err, "expected '%s' to equal '%s'", pairs[i][1],
-                                 pairs[i][0]);
-    }
-    return STATUS_OK;
-}
-
 /* Whether an element makes the reference's type checker accept `containers`. */
 static bool
 has_layers(const struct value *container)
@@ -117,7 +101,8 @@ compile(struct policy *policy, struct error *err)
 {
     const struct module *module = policy->module;
 
-    TRY(check_spellings(module, err));
+    TRY(module_check_spellings(module, "api_version", "api_svn", err));
+    TRY(module_check_spellings(module, "framework_version", "framework_svn", err));
     TRY(check_types(module, err));
     for (int point = 0; point < POLICY_POINTS; point++)
         point_settle(module, (enum policy_point)point, &policy->points[point]);

@@ -312,6 +312,21 @@ matching_includes(struct decision *decision, const struct module *module, unsign
     return matched;
 }
 
+/* What is wrong with the text beyond its grammar, as the policy's error. */
+static enum status
+check_meaning(struct decision *decision, const struct module *module)
+{
+    struct error refusal = {.status = STATUS_OK};
+
+    if (module_check_spellings(module, "framework_version", "framework_svn", &refusal) == STATUS_OK &&
+        decision->strict)
+        fragment_check_strict(module, &refusal);
+    if (refusal.status == STATUS_OK)
+        return STATUS_OK;
+    decision->policy_error = decision_format(decision, "the fragment is refused: %s", refusal.text);
+    return decision->policy_error ? STATUS_OK : decision_full(decision);
+}
+
 /* One round: the fragment under one parameter object. */
 static enum status
 load_round(struct decision *decision, const struct value *parameters, size_t rounds, bool *allowed)
@@ -336,10 +351,16 @@ load_round(struct decision *decision, const struct value *parameters, size_t rou
     size_t matched = matching_includes(decision, part->module, &mask);
     if (framework.age > FRAMEWORK_OLDER || matched == 0 || decision->policy_error)
         return STATUS_OK;
+    TRY(check_meaning(decision, part->module));
+    if (decision->policy_error)
+        return STATUS_OK;
     TRY(contribution_of_fragment(part->module, &framework, &part->arena, &part->lists, decision->err));
     struct list own = part->lists.fragments;
     keep_included(&part->lists, mask);
-    TRY(fragments_add(decision, part, &own));
+    part->includes = mask;
+    /* Again is fine and changes no decision, so strict keeps one: the host can repeat what it once had. */
+    if (!decision->strict || !fragments_hold(decision, part))
+        TRY(fragments_add(decision, part, &own));
     if (mask & INCLUDE_NAMESPACE && rounds > 1) {
         decision->policy_error =
             "Fragment cannot include namespace if multiple possible parameter combinations are defined";

@@ -40,6 +40,21 @@ module_rule(const struct module *module, const char *name)
 }
 
 enum status
+module_check_spellings(const struct module *module, const char *name, const char *former, struct error *err)
+{
+    const struct value *a = module_rule(module, name), *b = module_rule(module, former);
+    if (a && b && !value_equal(a, b))
+        return module_refuse(module, b->offset, err, "expected '%s' to equal '%s'", former, name);
+    return STATUS_OK;
+}
+
+enum status
+module_too_large(struct error *err)
+{
+    return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the policy is too large to compile");
+}
+
+enum status
 module_refuse(const struct module *module, size_t offset, struct error *err, const char *format, ...)
 {
     char text[512];

@@ -54,6 +54,14 @@ void module_freep(struct module **module);
 /* The value of the rule of that name; NULL when there is none. */
 const struct value *module_rule(const struct module *module, const char *name);
 
+/* Two spellings of one thing may be there only with one value: the reference could not answer at all.
+ * STATUS_INVALID_ARGUMENT: they differ. */
+MUST_CHECK enum status module_check_spellings(const struct module *module, const char *name,
+                                              const char *former, struct error *err);
+
+/* RESOURCE_EXHAUSTED: what a module is compiled to has no room. */
+enum status module_too_large(struct error *err);
+
 /* "FILE:LINE:COLUMN: " and the formatted text; returns STATUS_INVALID_ARGUMENT. */
 enum status module_refuse(const struct module *module, size_t offset, struct error *err, const char *format,
                           ...) __attribute__((format(printf, 4, 5)));

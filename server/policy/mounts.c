@@ -4,15 +4,6 @@
 #include "server/policy/linux.h"
 
 static bool
-strings_hold(const struct policy_strings *strings, struct view text)
-{
-    for (size_t i = 0; i < strings->count; i++)
-        if (view_equal(view_of(strings->items[i]), text))
-            return true;
-    return false;
-}
-
-static bool
 list_holds(const struct value *list, struct view text)
 {
     for (size_t i = 0; i < list->count; i++)

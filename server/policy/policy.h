@@ -20,8 +20,11 @@
  *   - matches of a pattern that does not match the text from end to end, as ^(?:pattern)$
  *   - registry values without an equal value in one and the same candidate's `registry_changes.add_values`,
  *     deleted keys without one in its `delete_keys`; the candidates that pass become the only ones
- *   - policies that load in the reference but are surely not meant: policy_state_new() names the place
- * and it adds one thing, a second spelling of a command: exec_in_container, exec_external and a signal to an
+ *   - policies and fragments that load in the reference but are surely not meant: policy_state_new(), for a
+ *     fragment the policy's error of the denial, names the place
+ *   - in linux mode, mount sources under a sandbox id that would not stand for itself in a pattern
+ * (It also keeps a fragment once that is loaded again, which changes no decision.) And it adds one thing, a
+ * second spelling of a command: exec_in_container, exec_external and a signal to an
  * exec'd process are asked with `args` as given first and, when that is denied, with the one-element list
  * that holds `args` joined the Windows way, as the reference's host sends them. An entry ["cmd"] thus allows
  * args ["cmd"] and not ["cmd", "/c", "mkdir"]; an entry ["cmd /c dir"] allows args ["cmd", "/c", "dir"]. What

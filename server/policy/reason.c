@@ -147,12 +147,12 @@ write_reason(const struct denial *denial, const struct value *value, bool object
         write_reference(denial, value, objects, writer);
     } else if (value->kind == VALUE_ARRAY) {
         write_open(writer, '[');
-        for (size_t i = 0; i < value->count; i++)
+        for (size_t i = 0; i < value->count && !writer->too_long; i++)
             write_reason(denial, &value->items[i], true, writer);
         write_close(writer, ']');
     } else if (value->kind == VALUE_OBJECT) {
         write_open(writer, '{');
-        for (size_t i = 0; i < value->count; i++) {
+        for (size_t i = 0; i < value->count && !writer->too_long; i++) {
             struct view key = {value->members[i].key, value->members[i].key_length};
             if (!objects && view_equal(key, view_of("error_objects")))
                 continue;
@@ -171,9 +171,11 @@ write_reason(const struct denial *denial, const struct value *value, bool object
 static bool
 is_undefined(const struct catalog *catalog, const struct value *value)
 {
+    if (!catalog->containers_undefined && !catalog->fragments.is_undefined)
+        return false;
     if (value->kind == VALUE_REFERENCE)
         return (catalog->containers_undefined && is_reference(value, "candidate_containers")) ||
-               (catalog->fragments_undefined && is_reference(value, "candidate_fragments"));
+               (catalog->fragments.is_undefined && is_reference(value, "candidate_fragments"));
     for (size_t i = 0; i < value_length(value); i++)
         if (is_undefined(catalog, value_at(value, i)))
             return true;

@@ -97,8 +97,8 @@ struct store {
     struct started started;            /* containers that have ended and have no cell, or had none once */
     struct catalog *catalog;           /* of the policy and the fragments loaded now */
     struct loaded_fragment *fragments; /* in the order of spec 4.3 */
-    size_t fragments_count;
-    struct fragment_parameter *parameters; /* in order of insertion */
+    size_t fragments_count, fragments_bytes; /* bytes of their texts */
+    struct fragment_parameter *parameters;   /* in order of insertion */
     size_t parameters_count;
     struct ledger_offer *offers; /* in order of acceptance */
     size_t offers_count;

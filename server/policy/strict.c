@@ -1,6 +1,7 @@
 /*
- * What POLICY_STRICT refuses in a policy that the reference loads: every [D] of spec/policy.md section 2 that
- * is about the text. The first place found is kept, with the text that policy_state_new() reports.
+ * What POLICY_STRICT refuses in a policy or a fragment that the reference loads: every [D] of spec/policy.md
+ * section 2 that is about the text. The first place found is kept, with the text that policy_state_new()
+ * reports or that the fragment's denial gives as the policy's error.
  */
 #include "server/policy/compiled.h"
 
@@ -102,9 +103,8 @@ is_whole_number(struct view text)
 
 /* A security version: a non-negative integer, such a string, or a semantic version (spec 6.5). */
 static void
-check_svn(const struct check *check, const struct value *entry)
+check_svn(const struct check *check, const struct value *svn, const char *name)
 {
-    const struct value *svn = value_member(entry, "minimum_svn");
     struct semver version;
     bool fine = !svn;
 
@@ -113,15 +113,21 @@ check_svn(const struct check *check, const struct value *entry)
     else if (value_is(svn, VALUE_STRING))
         fine = is_whole_number(value_view(svn)) || semver_parse(value_view(svn), &version);
     if (!fine)
-        refuse(check, svn, "a whole number or a semantic version", "minimum_svn");
+        refuse(check, svn, "a whole number or a semantic version", name);
 }
 
 static void
+check_minimum_svn(const struct check *check, const struct value *entry)
+{
+    check_svn(check, value_member(entry, "minimum_svn"), "minimum_svn");
+}
+
+/* The lists that policies and fragments have. */
+static void
 check_lists(const struct check *check)
 {
-    static const char *const arrays[] = {"containers",         "fragments",
-                                         "external_processes", "allowed_log_providers",
-                                         "platform_rules",     "transparency_trust_lists"};
+    static const char *const arrays[] = {"containers", "fragments", "external_processes", "platform_rules",
+                                         "transparency_trust_lists"};
     const struct value *lists[sizeof(arrays) / sizeof(arrays[0])];
 
     for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
@@ -131,20 +137,20 @@ check_lists(const struct check *check)
     for (size_t i = 0; i < value_length(lists[0]); i++)
         check_container(check, value_at(lists[0], i));
     for (size_t i = 0; i < value_length(lists[1]); i++) {
-        check_svn(check, value_at(lists[1], i));
+        check_minimum_svn(check, value_at(lists[1], i));
         want_member_array(check, value_at(lists[1], i), "includes");
     }
     for (size_t i = 0; i < value_length(lists[2]); i++)
         check_process(check, value_at(lists[2], i));
-    for (size_t i = 0; i < value_length(lists[4]); i++) {
-        const struct value *rule = value_at(lists[4], i);
+    for (size_t i = 0; i < value_length(lists[3]); i++) {
+        const struct value *rule = value_at(lists[3], i);
         if (rule->kind != VALUE_OBJECT)
             refuse(check, rule, "objects", "platform_rules");
         check_env_rules(check, rule);
         want_member_array(check, rule, "mounts");
     }
-    for (size_t i = 0; i < value_length(lists[5]); i++)
-        check_svn(check, value_at(lists[5], i));
+    for (size_t i = 0; i < value_length(lists[4]); i++)
+        check_minimum_svn(check, value_at(lists[4], i));
 }
 
 /* A constant with `metadata` would write the reference's state; anything but an object answers nothing. */
@@ -165,17 +171,25 @@ check_points(const struct check *check)
     }
 }
 
+/* What the parser has noted; else the refusal is made empty. */
+static bool
+refused_by_parser(const struct check *check)
+{
+    check->refusal->status = STATUS_OK;
+    if (check->module->strict_text)
+        module_refuse(check->module, check->module->strict_offset, check->refusal, "%s",
+                      check->module->strict_text);
+    return check->refusal->status != STATUS_OK;
+}
+
 void
 policy_check_strict(struct policy *policy)
 {
     const struct module *module = policy->module;
     struct check check = {module, &policy->strict_refusal};
 
-    policy->strict_refusal.status = STATUS_OK;
-    if (module->strict_text) {
-        module_refuse(module, module->strict_offset, &policy->strict_refusal, "%s", module->strict_text);
+    if (refused_by_parser(&check))
         return;
-    }
     for (int flag = 0; flag < FLAGS; flag++) {
         const char *name = policy_flag_name((enum policy_flag)flag);
         const struct value *value = module_rule(module, name);
@@ -183,5 +197,19 @@ policy_check_strict(struct policy *policy)
             refuse(&check, value, "true or false", name);
     }
     check_points(&check);
+    want_array(&check, module_rule(module, "allowed_log_providers"), "allowed_log_providers");
+    check_lists(&check);
+}
+
+void
+fragment_check_strict(const struct module *module, struct error *refusal)
+{
+    struct check check = {module, refusal};
+    const struct value *svn = module_rule(module, "svn");
+
+    if (refused_by_parser(&check))
+        return;
+    if (value_holds(svn))
+        check_svn(&check, svn, "svn");
     check_lists(&check);
 }

@@ -97,6 +97,209 @@ a_namespace_under_several_parameter_objects_is_refused_and_leaves_nothing(void *
 }
 
 static void
+parameters_that_fragments_hand_on_do_not_grow_without_end(void **state)
+{
+    /* It names itself and hands its parameter on, ten levels deeper. */
+    static const char load[] = LOAD(
+        "package n\\nsvn := 1\\nframework_version := `0.5.0`\\nparameters_api := {`p`: {`default`: 0}}\\n"
+        "fragments := [{`issuer`: `i`, `feed`: `f`, `minimum_svn`: 1, `includes`: [`fragments`], "
+        "`parameters`: {`p`: [[[[[[[[[[parameter(`p`)]]]]]]]]]]}}]\\n");
+    struct policy_state *fresh = harness_state(
+        HEAD "fragments := [" ENTRY(", \"includes\": [\"fragments\"]") "]\n" POINTS, POLICY_STRICT);
+    enum status status = STATUS_OK;
+    unsigned loads = 0;
+
+    (void)state;
+    for (; loads < 20 && status == STATUS_OK; loads++) {
+        struct decided decided = harness_decide(fresh, "load_fragment", load);
+        status = decided.status;
+        if (status != STATUS_OK)
+            assert_string_equal(decided.err.text,
+                                "the fragment and its parameters have more than 64 levels of nesting");
+        policy_record_commit(decided.verdict.record);
+        harness_done(&decided);
+    }
+
+    assert_int_equal(status, STATUS_RESOURCE_EXHAUSTED);
+    assert_in_range(loads, 3, 8);
+    policy_state_free(fresh);
+}
+
+static void
+parameters_that_fragments_hand_on_have_a_bound_in_bytes(void **state)
+{
+    /* As above, each time a thousand times as much. */
+    char load[32768], *at = load;
+    struct policy_state *fresh = harness_state(
+        HEAD "fragments := [" ENTRY(", \"includes\": [\"fragments\"]") "]\n" POINTS, POLICY_STRICT);
+    enum status status = STATUS_OK;
+    unsigned loads = 0;
+
+    (void)state;
+    at = stpcpy(at,
+                "{'issuer': 'i', 'feed': 'f', 'rego': 'package n\\nsvn := 1\\nframework_version := `0.5.0`\\n"
+                "parameters_api := {`p`: {`default`: 0}}\\nfragments := [{`issuer`: `i`, `feed`: `f`, "
+                "`minimum_svn`: 1, `includes`: [`fragments`], `parameters`: {`p`: [");
+    for (int i = 0; i < 1000; i++)
+        at = stpcpy(at, "parameter(`p`),");
+    strcpy(at, "]}}]\\n'}");
+    for (; loads < 20 && status == STATUS_OK; loads++) {
+        struct decided decided = harness_decide(fresh, "load_fragment", load);
+        status = decided.status;
+        policy_record_commit(decided.verdict.record);
+        harness_done(&decided);
+    }
+
+    assert_int_equal(status, STATUS_RESOURCE_EXHAUSTED);
+    assert_in_range(loads, 2, 4);
+    policy_state_free(fresh);
+}
+
+static void
+strict_keeps_a_fragment_once_however_often_it_comes(void **state)
+{
+    struct policy_state *fresh = harness_state(
+        HEAD "fragments := [" ENTRY(", \"includes\": [\"containers\"]") "]\n" POINTS, POLICY_STRICT);
+    static const char load[] = LOAD(FRAGMENT("`x`", "")), other[] = LOAD(FRAGMENT("`y`", ""));
+
+    (void)state;
+    struct decided first = harness_decide(fresh, "load_fragment", load);
+    assert_true(first.verdict.allowed);
+    assert_non_null(first.verdict.record);
+    policy_record_commit(first.verdict.record);
+    harness_done(&first);
+
+    struct decided again = harness_decide(fresh, "load_fragment", load);
+    struct decided changed = harness_decide(fresh, "load_fragment", other);
+
+    assert_true(again.verdict.allowed);
+    assert_null(again.verdict.record); /* it adds nothing */
+    assert_true(changed.verdict.allowed);
+    assert_non_null(changed.verdict.record);
+    policy_record_commit(changed.verdict.record);
+    harness_done(&again);
+    harness_done(&changed);
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT("c1", "x")));
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT("c2", "y")));
+    policy_state_free(fresh);
+}
+
+static void
+fragments_have_a_bound_in_bytes_together(void **state)
+{
+    enum { TEXT = LIMIT_POLICY_FRAGMENTS_BYTES / 4 };
+    struct policy_state *fresh = harness_state(
+        HEAD "fragments := [" ENTRY(", \"includes\": [\"containers\"]") "]\n" POINTS, POLICY_STRICT);
+    char *text = malloc(TEXT + 1);
+    struct policy_request request = {
+        .point = POLICY_LOAD_FRAGMENT,
+        .fragment = {.issuer = "i", .feed = "f", .text = text, .text_size = TEXT}};
+    enum status status = STATUS_OK;
+    unsigned loads = 0;
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, ' ', TEXT);
+    for (; loads < 8 && status == STATUS_OK; loads++) {
+        int length =
+            snprintf(text, TEXT, "package n\nsvn := 1\nframework_version := \"0.5.0\"\nx := %u", loads);
+        struct policy_verdict verdict;
+        struct arena arena;
+        struct error err;
+        text[length] = ' ';
+        arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+        status = policy_decide(fresh, &request, &arena, &verdict, &err);
+        policy_record_commit(verdict.record);
+        arena_done(&arena);
+    }
+
+    assert_int_equal(status, STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(loads, 5); /* four fit */
+    free(text);
+    policy_state_free(fresh);
+}
+
+static void
+strict_refuses_a_fragment_that_it_would_refuse_as_a_policy(void **state)
+{
+    static const struct {
+        const char *more, *error; /* NULL: fine in strict as well */
+    } cases[] = {
+        {"", NULL},
+        {"allowed_log_providers := {`a`: 1}\\nallow_dump_stacks := `no`\\nmount_cims := 1\\n", NULL},
+        {"x := 1.5\\n", "the fragment is refused: n.rego:4:6: expected an integer"},
+        {"external_processes := {}\\n",
+         "the fragment is refused: n.rego:4:23: expected 'external_processes' to be an array"},
+        {"fragments := [{`minimum_svn`: `1e1`}]\\n",
+         "the fragment is refused: n.rego:4:31: expected 'minimum_svn' to be a whole number"},
+        {"external_processes := [{`env_rules`: [{`required`: parameter(`p`)}]}]\\n",
+         "the fragment is refused: n.rego:4:52: expected 'required' to be true or false"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int rules = POLICY_REFERENCE; rules <= POLICY_STRICT; rules++) {
+            struct policy_state *fresh = harness_state(
+                HEAD "fragments := [" ENTRY(
+                    ", \"parameters\": {\"p\": \"no\"}, \"includes\": [\"containers\"]") "]\n" POINTS,
+                (enum policy_rules)rules);
+            char load[1024];
+            bool fine = rules == POLICY_REFERENCE || !cases[i].error;
+            snprintf(load, sizeof(load), LOAD(FRAGMENT("`x`", "%s")), cases[i].more);
+
+            struct decided decided = harness_decide(fresh, "load_fragment", load);
+
+            assert_int_equal(decided.verdict.allowed, fine);
+            if (!fine && strncmp(decided.verdict.policy_error, cases[i].error, strlen(cases[i].error)) != 0)
+                fail_msg("%s: %s", cases[i].more, decided.verdict.policy_error);
+            policy_record_commit(decided.verdict.record);
+            harness_done(&decided);
+            policy_state_free(fresh);
+        }
+    }
+}
+
+/* The reference finds two values of one rule and cannot answer. */
+static void
+a_fragment_of_two_framework_versions_is_refused(void **state)
+{
+    (void)state;
+    for (int rules = POLICY_REFERENCE; rules <= POLICY_STRICT; rules++) {
+        struct policy_state *fresh =
+            harness_state(HEAD "fragments := [" ENTRY(", \"includes\": [\"containers\"]") "]\n" POINTS,
+                          (enum policy_rules)rules);
+        assert_true(
+            harness_allows(fresh, "load_fragment", LOAD(FRAGMENT("`x`", "framework_svn := `0.5.0`\\n"))));
+        assert_false(
+            harness_allows(fresh, "load_fragment", LOAD(FRAGMENT("`x`", "framework_svn := `0.4.0`\\n"))));
+        policy_state_free(fresh);
+    }
+}
+
+/* A NUL in a name of the policy does not end it. */
+static void
+parameters_are_for_the_whole_name_alone(void **state)
+{
+    struct policy_state *fresh = harness_state(
+        HEAD "fragments := [" ENTRY(", \"includes\": [\"containers\", \"fragments\"]") "]\n" POINTS,
+        POLICY_STRICT);
+    static const char giver[] = LOAD(
+        "package n\\nsvn := 1\\nframework_version := `0.5.0`\\nfragments := [{\\\"issuer\\\": "
+        "\\\"i\\\\u0000x\\\", `feed`: `f`, `minimum_svn`: 1, `includes`: [], `parameters`: {`p`: `x`}}]\\n");
+
+    (void)state;
+    assert_true(harness_allows(fresh, "load_fragment", giver));
+
+    assert_true(
+        harness_allows(fresh, "load_fragment",
+                       LOAD(FRAGMENT("parameter(`p`)", "parameters_api := {`p`: {`default`: `d`}}\\n"))));
+
+    assert_false(harness_allows(fresh, "mount_cims", MOUNT("c1", "x")));
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT("c2", "d")));
+    policy_state_free(fresh);
+}
+
+static void
 the_text_is_not_read_before_issuer_and_feed_are_known(void **state)
 {
     struct policy_state *fresh =
@@ -267,6 +470,13 @@ main(void)
         cmocka_unit_test(parameters_take_their_values_from_the_policy_or_their_defaults),
         cmocka_unit_test(each_parameter_object_loads_the_fragment_once),
         cmocka_unit_test(a_namespace_under_several_parameter_objects_is_refused_and_leaves_nothing),
+        cmocka_unit_test(parameters_that_fragments_hand_on_do_not_grow_without_end),
+        cmocka_unit_test(parameters_that_fragments_hand_on_have_a_bound_in_bytes),
+        cmocka_unit_test(strict_keeps_a_fragment_once_however_often_it_comes),
+        cmocka_unit_test(fragments_have_a_bound_in_bytes_together),
+        cmocka_unit_test(strict_refuses_a_fragment_that_it_would_refuse_as_a_policy),
+        cmocka_unit_test(a_fragment_of_two_framework_versions_is_refused),
+        cmocka_unit_test(parameters_are_for_the_whole_name_alone),
         cmocka_unit_test(the_text_is_not_read_before_issuer_and_feed_are_known),
         cmocka_unit_test(a_trust_list_gives_only_the_ledgers_it_may),
         cmocka_unit_test(an_undone_trust_list_verifies_no_receipt),

@@ -435,6 +435,68 @@ strict_wants_every_registry_change_listed(void **state)
     }
 }
 
+/* Linux mode: the sandbox id becomes a part of the pattern for a mount's source. */
+static void
+strict_takes_no_pattern_for_a_sandbox_id(void **state)
+{
+    static const char text[] =
+        "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\ncontainers := "
+        "[{\"layers\": "
+        "[], \"mounted_cim\": [], \"command\": [\"c\"], \"working_dir\": \"\", \"allow_stdio_access\": true, "
+        "\"env_rules\": [], \"no_new_privileges\": false, \"allow_elevated\": false, \"user\": {\"umask\": "
+        "\"0022\", \"user_idname\": {\"strategy\": \"any\", \"pattern\": \"\"}, \"group_idnames\": []}, "
+        "\"capabilities\": {\"bounding\": [], \"effective\": [], \"inheritable\": [], \"permitted\": [], "
+        "\"ambient\": []}, \"seccomp_profile_sha256\": \"\", \"mounts\": [{\"destination\": \"/d\", "
+        "\"type\": "
+        "\"bind\", \"options\": [], \"source\": \"sandbox:///a\"}]}]\nmount_cims := "
+        "data.framework.mount_cims\ncreate_container := data.framework.create_container\n";
+    static const struct {
+        const char *id, *source;
+        bool reference, strict;
+    } cases[] = {
+        {"s-1_A", "/run/gcs/c/s-1_A/sandboxMounts/a", true, true},
+        {"s-1_A", "/run/gcs/c/s-2/sandboxMounts/a", false, false},
+        {".*", "/run/gcs/c/s-2/sandboxMounts/a", true, false},
+        {"s.1", "/run/gcs/c/s.1/sandboxMounts/a", true, false},
+    };
+    struct policy *policy = NULL;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(policy_load(text, sizeof(text) - 1, POLICY_LINUX, &policy, &err), STATUS_OK);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int rules = POLICY_REFERENCE; rules <= POLICY_STRICT; rules++) {
+            static const struct policy_capabilities none = {0};
+            const char *args[] = {"c"};
+            const struct policy_mount mount = {"/d", cases[i].source, "bind", {0}};
+            const struct policy_linux_process process = {
+                .user = {"0", "root"}, .capabilities = &none, .sandbox_id = cases[i].id};
+            struct policy_request request = {.point = POLICY_MOUNT_CIMS, .cims = {.container_id = "c"}};
+            struct policy_state *fresh = NULL;
+            struct policy_verdict verdict;
+            struct arena arena;
+            assert_int_equal(policy_state_new(policy, (enum policy_rules)rules, &fresh, &err), STATUS_OK);
+            arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+            assert_int_equal(policy_decide(fresh, &request, &arena, &verdict, &err), STATUS_OK);
+            policy_record_commit(verdict.record);
+            request = (struct policy_request){.point = POLICY_CREATE_CONTAINER};
+            request.process = (struct policy_process_input){.container_id = "c",
+                                                            .args = {.items = args, .count = 1},
+                                                            .working_dir = "",
+                                                            .mounts = &mount,
+                                                            .mounts_count = 1,
+                                                            .linux_process = &process};
+            bool allowed = policy_decide(fresh, &request, &arena, &verdict, &err) == STATUS_OK;
+            policy_record_commit(verdict.record);
+            arena_done(&arena);
+            policy_state_free(fresh);
+            if (allowed != (rules == POLICY_STRICT ? cases[i].strict : cases[i].reference))
+                fail_msg("rules %d, '%s'", rules, cases[i].id);
+        }
+    }
+    policy_unref(policy);
+}
+
 /* Many containers of one image: only the rules of those that are left are tried, with the same answers. */
 static void
 one_container_among_many_is_held_to_its_own_rules(void **state)
@@ -497,6 +559,7 @@ main(void)
         cmocka_unit_test(arguments_are_joined_the_windows_way),
         cmocka_unit_test(strict_takes_an_exec_in_either_spelling),
         cmocka_unit_test(strict_wants_every_registry_change_listed),
+        cmocka_unit_test(strict_takes_no_pattern_for_a_sandbox_id),
         cmocka_unit_test(one_container_among_many_is_held_to_its_own_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
