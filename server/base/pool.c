@@ -2,12 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
+#include "server/base/thread.h"
 
 struct job {
     pool_job_fn *run;
@@ -125,18 +126,15 @@ pool_start(unsigned workers, size_t queue_length_max, struct pool **ret, struct 
     pool->queue.capacity = queue_length_max;
     mutex_unlock(&pool->queue.lock);
 
-    /* Threads inherit the mask of their maker; signals are for the main thread alone. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     unsigned started = 0;
     int failure = 0;
     while (started < workers && failure == 0) {
-        failure = pthread_create(&pool->threads[started], NULL, worker_main, pool);
+        char name[32];
+        snprintf(name, sizeof name, "worker-%u", started);
+        failure = thread_start(&pool->threads[started], name, worker_main, pool);
         if (failure == 0)
             started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failure != 0) {
         stop(pool, started);
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, failure, "start worker %u of %u", started + 1,

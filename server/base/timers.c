@@ -1,10 +1,10 @@
 #include "server/base/timers.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
+#include "server/base/thread.h"
 
 struct timers {
     pthread_t thread;
@@ -106,11 +106,7 @@ timers_start(struct timers **ret, struct error *err)
     mutex_init(&timers->state.lock, RANK_TIMERS);
     condition_init(&timers->state.wake);
     condition_init(&timers->state.fired);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&timers->thread, NULL, timers_main, timers);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failure = thread_start(&timers->thread, "timers", timers_main, timers);
     if (failure != 0) {
         free(timers);
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, failure, "start the timer thread");

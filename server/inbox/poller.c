@@ -1,7 +1,6 @@
 #include "server/inbox/poller.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -9,6 +8,7 @@
 
 #include "server/base/fd.h"
 #include "server/base/mutex.h"
+#include "server/base/thread.h"
 
 struct poller {
     pthread_t thread;
@@ -82,17 +82,13 @@ poller_free(struct poller *poller)
 }
 
 static enum status
-thread_start(struct poller *poller, struct error *err)
+poll_start(struct poller *poller, struct error *err)
 {
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
     if (poller->epoll_fd < 0 || poller->wake_fd < 0 ||
         epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, poller->wake_fd, &wake) < 0)
         return error_set(err, STATUS_INTERNAL, errno, "make the poller's descriptors");
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&poller->thread, NULL, poller_main, poller);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failure = thread_start(&poller->thread, "poller", poller_main, poller);
     if (failure != 0)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, failure, "start the poller's thread");
     return STATUS_OK;
@@ -107,7 +103,7 @@ poller_start(struct poller **ret, struct error *err)
     mutex_init(&poller->tasks.lock, RANK_LEAF);
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     poller->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    enum status status = thread_start(poller, err);
+    enum status status = poll_start(poller, err);
     if (status != STATUS_OK) {
         poller_free(poller);
         return status;

@@ -1,12 +1,12 @@
 #include "server/rpc/caller.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/clock.h"
 #include "server/base/limits.h"
+#include "server/base/thread.h"
 #include "server/rpc/caller_internal.h"
 
 #define TIME_LIMIT_MS 30000 /* of a call that names none */
@@ -105,16 +105,13 @@ caller_new(const struct caller_config *config) NO_LOCK_CHECK
     return caller;
 }
 
-/* Starts both threads with every signal blocked; 0, or an errno and none runs. */
+/* Starts both threads; 0, or an errno and none runs. */
 static int
 threads_start(struct caller *caller)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&caller->watcher, NULL, watcher_main, caller);
+    int failure = thread_start(&caller->watcher, "caller-watch", watcher_main, caller);
     if (failure == 0) {
-        failure = pthread_create(&caller->receiver, NULL, receiver_main, caller);
+        failure = thread_start(&caller->receiver, "caller-receive", receiver_main, caller);
         if (failure != 0) {
             mutex_lock(&caller->state.lock);
             caller->state.stopping = true;
@@ -123,7 +120,6 @@ threads_start(struct caller *caller)
             pthread_join(caller->watcher, NULL);
         }
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failure;
 }
 

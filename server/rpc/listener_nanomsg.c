@@ -16,7 +16,6 @@
 #include <nanomsg/reqrep.h>
 #include <nanomsg/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/base/socket_path.h"
+#include "server/base/thread.h"
 
 #define IPC_PREFIX "ipc://"
 #define TCP_PREFIX "tcp://127.0.0.1:"
@@ -110,7 +110,8 @@ static void
 nanomsg_stop(struct listener *base)
 {
     struct nanomsg_listener *listener = (struct nanomsg_listener *)base;
-    nn_close(listener->socket);
+    while (nn_close(listener->socket) < 0 && nn_errno() == EINTR)
+        ; /* asked for its stack meanwhile */
     pthread_join(listener->thread, NULL);
 }
 
@@ -141,11 +142,7 @@ nanomsg_start(const struct listener_ops *ops, const char *url, listener_receive_
         free(listener);
         return error_set(err, STATUS_FAILED_PRECONDITION, 0, "listen on '%s': %s", url, nn_strerror(failure));
     }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&listener->thread, NULL, receive_main, listener);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failure = thread_start(&listener->thread, "receiver", receive_main, listener);
     if (failure != 0) {
         nn_close(listener->socket);
         free(listener);

@@ -1,7 +1,6 @@
 #include "server/sidecar/decision_log.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/base/mutex.h"
 #include "server/base/text.h"
+#include "server/base/thread.h"
 #include "server/sidecar/decision_file.h"
 #include "server/sidecar/decision_line.h"
 
@@ -301,11 +301,7 @@ writer_main(void *arg)
 static enum status
 start_thread(struct decision_log *log, struct error *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&log->thread, NULL, writer_main, log);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failure = thread_start(&log->thread, "decision-log", writer_main, log);
     if (failure)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, failure, "start the decision log's thread");
     return STATUS_OK;
