@@ -180,6 +180,17 @@ GCS_API enum gcs_status gcs_health(struct gcs_connection *conn, Gcs__V1__Respons
  */
 GCS_API enum gcs_status gcs_metrics(struct gcs_connection *conn, char **ret, struct gcs_error *err);
 
+/*
+ * What the guest's threads are doing, a page at a time: the sidecar's, then the inbox's.
+ *
+ * after  0 for the first page, then the answer's next_after until that is 0
+ * ret    ->dump_stacks
+ *
+ * GCS_ABORTED  another client's page is being made: ask again
+ */
+GCS_API enum gcs_status gcs_dump_stacks(struct gcs_connection *conn, uint64_t after, Gcs__V1__Response **ret,
+                                        struct gcs_error *err);
+
 /* Sets the policy, once in a guest's life. `size` bytes of text, at most 16 MiB; borrowed. */
 GCS_API enum gcs_status gcs_set_policy(struct gcs_connection *conn, const void *text, size_t size,
                                        struct gcs_error *err);

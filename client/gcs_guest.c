@@ -76,6 +76,17 @@ gcs_metrics(struct gcs_connection *conn, char **ret, struct gcs_error *err)
 }
 
 enum gcs_status
+gcs_dump_stacks(struct gcs_connection *conn, uint64_t after, Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, "");
+    Gcs__V1__DumpStacks page = GCS__V1__DUMP_STACKS__INIT;
+    page.after = after;
+    request.body_case = GCS__V1__REQUEST__BODY_DUMP_STACKS;
+    request.dump_stacks = &page;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_DUMP_STACKS, ret, err);
+}
+
+enum gcs_status
 gcs_watch_events(struct gcs_connection *conn, uint64_t after_seq, uint32_t wait_ms, Gcs__V1__Response **ret,
                  struct gcs_error *err)
 {

@@ -68,6 +68,29 @@ command_metrics(struct tool *tool, const struct arguments *arguments)
     return EXIT_STATUS_OK;
 }
 
+/* Page by page, so that the sidecar's threads are seen even when the inbox, after them, does not answer. */
+int
+command_stacks(struct tool *tool, const struct arguments *arguments)
+{
+    (void)arguments;
+    uint64_t after = 0;
+    do {
+        struct gcs_error err = {0};
+        Gcs__V1__Response *response = NULL;
+        if (gcs_dump_stacks(tool->conn, after, &response, &err) != GCS_OK)
+            return tool_fail(tool, "stacks", &err);
+        const char *text = response->dump_stacks->guest_stacks;
+        if (tool->json)
+            (void)tool_result(tool, json_pack("{s:s}", "text", text), "%s", text);
+        else
+            fputs(text, tool->results);
+        fflush(tool->results);
+        after = response->dump_stacks->next_after;
+        gcs_response_free(response);
+    } while (after != 0);
+    return EXIT_STATUS_OK;
+}
+
 static void
 free_charp(char **text)
 {

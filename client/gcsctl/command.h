@@ -88,6 +88,7 @@ extern const struct argp common_argp;
 int command_ping(struct tool *tool, const struct arguments *arguments);
 int command_health(struct tool *tool, const struct arguments *arguments);
 int command_metrics(struct tool *tool, const struct arguments *arguments);
+int command_stacks(struct tool *tool, const struct arguments *arguments);
 int command_policy_set(struct tool *tool, const struct arguments *arguments);
 int command_layers_add(struct tool *tool, const struct arguments *arguments);
 int command_layers_remove(struct tool *tool, const struct arguments *arguments);

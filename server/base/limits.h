@@ -21,8 +21,9 @@
 #define LIMIT_PROPERTY_TYPES      16          /* one GetProperties */
 #define LIMIT_METRICS_BYTES       (63 * 1024) /* one page of GetMetrics: fits into what every session takes */
 #define LIMIT_INVENTORY_BYTES                                                                                \
-    (56 * 1024) /* likewise for ListObjects, the last object's bytes not counted                             \
-                 */
+    (56 * 1024)                        /* likewise for ListObjects, the last object's bytes not counted      \
+                                        */
+#define LIMIT_STACKS_BYTES (63 * 1024) /* one page of DumpStacks: likewise */
 
 /* Sessions. A pod has one host shim, but each run of a command-line tool opens a session that it may leave
  * behind. */

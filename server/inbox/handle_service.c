@@ -1,4 +1,4 @@
-/* Negotiate, Ping, Health, GetMetrics, WatchEvents. */
+/* Negotiate, Ping, Health, GetMetrics, DumpStacks, WatchEvents. */
 #include "server/inbox/handlers.h"
 #include "server/inbox/health.h"
 #include "server/rpc/event_log.h"
@@ -28,6 +28,19 @@ void
 handle_get_metrics(struct request *req)
 {
     rpc_server_get_metrics(req);
+}
+
+void
+handle_dump_stacks(struct request *req)
+{
+    const Gcs__V1__DumpStacks *call = req->call->dump_stacks;
+    struct error err;
+    if (call->after <= UINT32_MAX) {
+        rpc_server_dump_stacks(req, (uint32_t)call->after, 0);
+        return;
+    }
+    error_set(&err, STATUS_OUT_OF_RANGE, 0, "dump_stacks.after: there is no such page");
+    request_reject(req, &err);
 }
 
 void

@@ -43,6 +43,7 @@ void handle_negotiate(struct request *req);
 void handle_ping(struct request *req);
 void handle_health(struct request *req);
 void handle_get_metrics(struct request *req);
+void handle_dump_stacks(struct request *req);
 void handle_watch_events(struct request *req);
 
 /* The inbox a request is for. */

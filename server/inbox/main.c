@@ -13,6 +13,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/base/stacks.h"
 #include "server/inbox/health.h"
 #include "server/inbox/inbox.h"
 #include "server/inbox/methods.h"
@@ -129,6 +130,7 @@ main(int argc, char **argv)
     log_set_level(options.log_level);
     signals_block(&ending);
     descriptors_raise();
+    stacks_start();
 
     struct inbox *inbox = NULL;
     enum status status = options_complete(&options, &err);

@@ -75,4 +75,12 @@ void rpc_server_ping(struct request *req);
  * row blocks. */
 void rpc_server_get_metrics(struct request *req);
 
+/*
+ * DumpStacks: a page of this program's threads (server/base/stacks.h). Its row blocks.
+ *
+ * after  a thread's id: those that follow; 0: the first page
+ * then   what the answer says comes after this program's last page; 0: nothing
+ */
+void rpc_server_dump_stacks(struct request *req, uint32_t after, uint64_t then);
+
 #endif

@@ -14,6 +14,9 @@ void handle_get_metrics(struct request *req);
 void handle_watch_events(struct request *req);
 void handle_set_policy(struct request *req);
 
+/* handle_stacks.c */
+void handle_dump_stacks(struct request *req);
+
 /* handle_layers.c */
 void handle_block_cims(struct request *req);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
+#include "server/base/stacks.h"
 #include "server/sidecar/options.h"
 #include "server/sidecar/sidecar.h"
 
@@ -53,6 +54,7 @@ main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &ending, NULL);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    stacks_start();
 
     if (options_parse(argc, argv, &options, &err) != STATUS_OK ||
         sidecar_start(&options.config, &sidecar, &err) != STATUS_OK) {
