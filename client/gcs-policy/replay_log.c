@@ -140,6 +140,7 @@ subject_of(const struct policy_request *request)
     switch (request->point) {
     case POLICY_CREATE_CONTAINER:
     case POLICY_EXEC_IN_CONTAINER:
+    case POLICY_CONTAINER_MOUNT:
         return request->process.container_id;
     case POLICY_MOUNT_CIMS:
         return request->cims.container_id;

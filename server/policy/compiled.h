@@ -40,7 +40,7 @@ struct policy {
     struct module *module;
     struct arena arena; /* what is rebuilt from the module */
     struct framework framework;
-    struct point points[POLICY_POINTS];
+    struct point points[POLICY_ALL_POINTS]; /* our own are left to the framework, whatever the text says */
     bool flags[FLAGS];
     const struct value *allowed_log_providers;
     const struct value *reason;

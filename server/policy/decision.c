@@ -117,7 +117,7 @@ decision_pattern(struct decision *decision, struct view text, struct view subjec
 static const struct {
     point_procedure_fn *procedure;
     point_errors_fn *errors;
-} procedures[POLICY_POINTS] = {
+} procedures[POLICY_ALL_POINTS] = {
     [POLICY_MOUNT_DEVICE] = {decide_mount_device, errors_mount_device},
     [POLICY_RW_MOUNT_DEVICE] = {decide_rw_mount_device, errors_rw_mount_device},
     [POLICY_MOUNT_BLOCKDEV] = {decide_never, errors_blockdev},
@@ -144,6 +144,7 @@ static const struct {
     [POLICY_LOG_PROVIDER] = {decide_log_provider, errors_log_provider},
     [POLICY_LOAD_TRANSPARENCY_TRUST_LIST] = {decide_load_trust_list, errors_load_trust_list},
     [POLICY_HOST_NETWORK] = {decide_flag, errors_none},
+    [POLICY_CONTAINER_MOUNT] = {decide_container_mount, errors_container_mount},
 };
 
 /* Puts the request's command into the decision; strict knows a second spelling for what is exec'd. */

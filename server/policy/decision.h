@@ -62,13 +62,13 @@ point_procedure_fn decide_mount_cims, decide_create_container, decide_exec_in_co
     decide_signal, decide_shutdown, decide_registry, decide_flag, decide_log_provider, decide_scratch_mount,
     decide_scratch_unmount, decide_mount_device, decide_rw_mount_device, decide_unmount_device,
     decide_rw_unmount_device, decide_mount_overlay, decide_unmount_overlay, decide_plan9_mount,
-    decide_plan9_unmount, decide_never, decide_load_fragment, decide_load_trust_list;
+    decide_container_mount, decide_plan9_unmount, decide_never, decide_load_fragment, decide_load_trust_list;
 
 point_errors_fn errors_create_container, errors_exec_in_container, errors_exec_external, errors_signal,
     errors_shutdown, errors_log_provider, errors_scratch_mount, errors_scratch_unmount, errors_mount_device,
     errors_rw_mount_device, errors_unmount_device, errors_rw_unmount_device, errors_blockdev,
     errors_mount_overlay, errors_unmount_overlay, errors_plan9_mount, errors_plan9_unmount,
-    errors_load_fragment, errors_load_trust_list, errors_none;
+    errors_load_fragment, errors_load_trust_list, errors_container_mount, errors_none;
 
 /* The arena refused: RESOURCE_EXHAUSTED, with the text. */
 MUST_CHECK enum status decision_full(struct decision *decision);

@@ -11,6 +11,7 @@ explain_container_id(const struct policy_request *request)
     switch (request->point) {
     case POLICY_CREATE_CONTAINER:
     case POLICY_EXEC_IN_CONTAINER:
+    case POLICY_CONTAINER_MOUNT:
         return request->process.container_id;
     case POLICY_MOUNT_CIMS:
         return request->cims.container_id;

@@ -120,6 +120,8 @@ explain_containers(struct decision *decision, struct suspect *suspects, size_t c
             TRY(explain_signal(decision, &suspects[i]));
         else if (decision->request->point == POLICY_REGISTRY_CHANGES)
             TRY(explain_registry(decision, &suspects[i]));
+        else if (decision->request->point == POLICY_CONTAINER_MOUNT)
+            TRY(explain_mounts(decision, &suspects[i]));
     }
     return STATUS_OK;
 }

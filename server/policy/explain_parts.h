@@ -45,7 +45,7 @@ MUST_CHECK enum status explain_containers(struct decision *decision, struct susp
 /* The faults of creates and execs in all suspects (explain_process.c). */
 MUST_CHECK enum status explain_processes(struct decision *decision, struct suspect *suspects, size_t count);
 
-/* The faults of a create's mounts in one suspect (explain_mounts.c). */
+/* The faults of a create's or a container_mount's mounts in one suspect (explain_mounts.c). */
 MUST_CHECK enum status explain_mounts(struct decision *decision, struct suspect *suspect);
 
 #endif

@@ -365,6 +365,11 @@ members_write(const struct decision *decision, bool with_rule, struct writer *wr
     case POLICY_EXEC_EXTERNAL:
         process_write(decision, with_rule, writer);
         break;
+    case POLICY_CONTAINER_MOUNT:
+        text_member(writer, "containerID", request->process.container_id);
+        mounts_member(writer, &request->process);
+        rule_member(decision, with_rule, writer);
+        break;
     case POLICY_MOUNT_CIMS:
         text_member(writer, "containerID", request->cims.container_id);
         strings_member(writer, "layerHashes", &request->cims.layer_hashes);

@@ -4,7 +4,7 @@
  */
 #include "server/policy/compiled.h"
 
-static const struct point_info infos[POLICY_POINTS] = {
+static const struct point_info infos[POLICY_ALL_POINTS] = {
     [POLICY_MOUNT_DEVICE] = {"mount_device", "0.1.0", DEFAULT_DENY, false, "",
                              "mounting is denied by policy"},
     [POLICY_RW_MOUNT_DEVICE] = {"rw_mount_device", "0.11.0", DEFAULT_NONE, true, "",
@@ -64,6 +64,9 @@ static const struct point_info infos[POLICY_POINTS] = {
                                              "", "loading transparency trust lists is denied by policy"},
     [POLICY_HOST_NETWORK] = {"host_network", "0.12.0", DEFAULT_DENY, false, "",
                              "host network is denied by policy"},
+    [POLICY_CONTAINER_MOUNT] = {"container_mount", "0.0.0", DEFAULT_DENY, true,
+                                "mounting into a running container is denied by policy: ",
+                                "mounting into a running container is denied by policy"},
 };
 
 const struct point_info *
@@ -81,7 +84,7 @@ policy_point_name(enum policy_point point)
 bool
 policy_point_parse(const char *name, enum policy_point *point)
 {
-    for (int i = 0; i < POLICY_POINTS; i++) {
+    for (int i = 0; i < POLICY_ALL_POINTS; i++) {
         if (strcmp(infos[i].name, name) == 0) {
             *point = (enum policy_point)i;
             return true;

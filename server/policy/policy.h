@@ -30,6 +30,9 @@
  * args ["cmd"] and not ["cmd", "/c", "mkdir"]; an entry ["cmd /c dir"] allows args ["cmd", "/c", "dir"]. What
  * runs is always `args`. The reference rule set looks at `args` alone, and create_container does so in both.
  *
+ * In one place strict allows what the reference rule set does not: POLICY_CONTAINER_MOUNT, which the
+ * reference has not got. For every point of the reference, from equal state, strict allows a subset.
+ *
  * A point that the policy answers with a constant, {"allowed": true}, is its author's word: no candidate is
  * asked, so no mounts are matched either.
  *
@@ -87,7 +90,16 @@ enum policy_point {
     POLICY_LOG_PROVIDER,
     POLICY_LOAD_TRANSPARENCY_TRUST_LIST,
     POLICY_HOST_NETWORK,
-    POLICY_POINTS /* how many there are */
+    POLICY_POINTS, /* how many a policy can speak of */
+
+    /*
+     * Ours alone, since the reference lets it pass unasked: a mount into a running container, by the mount
+     * rules of what the container still may be. `process` holds the container's id and every mount that it
+     * would have then, those it was created with among them, so that they are matched one to one all
+     * together. No policy names this point; POLICY_REFERENCE denies it always.
+     */
+    POLICY_CONTAINER_MOUNT = POLICY_POINTS,
+    POLICY_ALL_POINTS
 };
 
 /* The point's name as policies spell it ("create_container"). Static text. */
@@ -181,7 +193,8 @@ struct policy_linux_process {
     struct policy_strings devices;
 };
 
-/* create_container, exec_in_container (no mounts) and exec_external (only args, env, working_dir). */
+/* create_container, exec_in_container (no mounts), exec_external (only args, env, working_dir) and
+ * container_mount (only container_id, mounts). */
 struct policy_process_input {
     const char *container_id;
     struct policy_strings args; /* the argument vector; see the rule sets above */

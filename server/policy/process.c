@@ -1,5 +1,5 @@
 /*
- * create_container, exec_in_container and exec_external (spec/policy.md 4.5).
+ * create_container, exec_in_container and exec_external (spec/policy.md 4.5), and our own container_mount.
  *
  * Each procedure runs in two steps: first the reference's, from the candidates to the ones that are left;
  * then, in strict, what strict takes away from those.
@@ -83,6 +83,39 @@ decide_create_container(struct decision *decision, bool *allowed)
         return STATUS_OK;
     *allowed = true;
     return selection_keep_env(decision, &selection, &input->env);
+}
+
+static enum status
+any_fits(struct decision *decision, const struct candidate *candidate, bool *fits)
+{
+    (void)decision;
+    (void)candidate;
+    *fits = true;
+    return STATUS_OK;
+}
+
+enum status
+decide_container_mount(struct decision *decision, bool *allowed)
+{
+    const struct cell_value *container = process_container(decision);
+    struct selection selection;
+
+    if (!decision->strict || process_is_linux(decision) || !container->is_started || !container->is_present ||
+        process_input(decision)->mounts_count == 0)
+        return STATUS_OK;
+    TRY(process_select_mounted(decision, container->matches, any_fits, &selection));
+    TRY(tighten_mounts(decision, &selection));
+    if (selection.count == 0)
+        return STATUS_OK;
+    *allowed = true;
+    return decision_narrow(decision, process_input(decision)->container_id, selection.items, selection.count);
+}
+
+enum status
+errors_container_mount(struct decision *decision, struct texts *errors)
+{
+    TRY(texts_add_if(decision, errors, !decision->strict, "the reference has no such enforcement point"));
+    return texts_add_if(decision, errors, !process_container(decision)->is_started, "container not started");
 }
 
 enum status

@@ -354,6 +354,11 @@ read_input(struct fields *fields, enum policy_os os, struct policy_request *requ
     case POLICY_EXEC_EXTERNAL:
         read_process(fields, os, request);
         break;
+    case POLICY_CONTAINER_MOUNT:
+        request->process.container_id = take_text(fields, "container_id");
+        request->process.mounts = take_objects(fields, "mounts", sizeof(struct policy_mount), read_mount,
+                                               &request->process.mounts_count);
+        break;
     case POLICY_MOUNT_CIMS:
         request->cims.container_id = take_text(fields, "container_id");
         request->cims.layer_hashes = take_strings(fields, "layer_hashes");

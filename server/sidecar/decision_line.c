@@ -110,18 +110,9 @@ put_env(struct line *line, const struct policy_strings *env, bool sort)
 /* -- inputs, by point: the fields of the vectors' format -- */
 
 static void
-put_process(struct line *line, enum policy_point point, const struct policy_process_input *input)
+put_mounts(struct line *line, const struct policy_process_input *input)
 {
     struct writer *writer = &line->writer;
-    put_strings(line, "args", &input->args);
-    put_env(line, &input->env, false);
-    put_text(line, "working_dir", input->working_dir);
-    if (point == POLICY_EXEC_EXTERNAL)
-        return;
-    put_text(line, "container_id", input->container_id);
-    put_text(line, "user", input->user);
-    if (point != POLICY_CREATE_CONTAINER)
-        return;
     write_key(writer, "mounts");
     write_open(writer, '[');
     for (size_t i = 0; i < input->mounts_count; i++) {
@@ -133,6 +124,20 @@ put_process(struct line *line, enum policy_point point, const struct policy_proc
         write_close(writer, '}');
     }
     write_close(writer, ']');
+}
+
+static void
+put_process(struct line *line, enum policy_point point, const struct policy_process_input *input)
+{
+    put_strings(line, "args", &input->args);
+    put_env(line, &input->env, false);
+    put_text(line, "working_dir", input->working_dir);
+    if (point == POLICY_EXEC_EXTERNAL)
+        return;
+    put_text(line, "container_id", input->container_id);
+    put_text(line, "user", input->user);
+    if (point == POLICY_CREATE_CONTAINER)
+        put_mounts(line, input);
 }
 
 static void
@@ -247,6 +252,10 @@ put_input(struct line *line, const struct policy_request *request)
     case POLICY_EXEC_IN_CONTAINER:
     case POLICY_EXEC_EXTERNAL:
         put_process(line, request->point, &request->process);
+        break;
+    case POLICY_CONTAINER_MOUNT:
+        put_text(line, "container_id", request->process.container_id);
+        put_mounts(line, &request->process);
         break;
     case POLICY_MOUNT_CIMS:
         put_text(line, "container_id", request->cims.container_id);

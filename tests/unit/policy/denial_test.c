@@ -194,7 +194,7 @@ static void
 every_point_has_a_text_for_the_time_before_a_policy_is_set(void **state)
 {
     (void)state;
-    for (int point = 0; point < POLICY_POINTS; point++) {
+    for (int point = 0; point < POLICY_ALL_POINTS; point++) {
         enum policy_point found;
         assert_true(policy_point_parse(policy_point_name((enum policy_point)point), &found));
         assert_int_equal(found, point);
