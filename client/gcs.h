@@ -308,6 +308,15 @@ GCS_API enum gcs_status gcs_close_stream(struct gcs_connection *conn, const char
 GCS_API enum gcs_status gcs_resize(struct gcs_connection *conn, const char *container_id, uint32_t process_id,
                                    uint32_t height, uint32_t width, struct gcs_error *err);
 
+/*
+ * Adds a mapped directory to a running container, which keeps it until it is deleted. mount: borrowed, not
+ * changed.
+ *
+ * GCS_FAILED_PRECONDITION  the container does not run, or something is in the way at the destination
+ */
+GCS_API enum gcs_status gcs_add_mount(struct gcs_connection *conn, const char *container_id,
+                                      const Gcs__V1__Mount *mount, struct gcs_error *err);
+
 /* types: at least one, none twice. ret->get_properties */
 GCS_API enum gcs_status gcs_get_properties(struct gcs_connection *conn, const char *container_id,
                                            const Gcs__V1__PropertyType *types, size_t count,

@@ -192,6 +192,19 @@ gcs_remove_scratch(struct gcs_connection *conn, const char *target, struct gcs_e
     return scratch(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, target, 0, err);
 }
 
+enum gcs_status
+gcs_add_mount(struct gcs_connection *conn, const char *container_id, const Gcs__V1__Mount *mount,
+              struct gcs_error *err)
+{
+    Gcs__V1__ContainerMount container_mount = GCS__V1__CONTAINER_MOUNT__INIT;
+    container_mount.mount = (Gcs__V1__Mount *)(uintptr_t)mount;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
+    settings.container_mount = &container_mount;
+    return modify(conn, container_id, &settings, NULL, err);
+}
+
 static enum gcs_status
 layers(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *container_id,
        const char *scratch_target, const char *volume_id, struct gcs_error *err)

@@ -34,6 +34,7 @@ enum option_key {
     OPTION_GUEST,
     OPTION_ID,
     OPTION_KEEP,
+    OPTION_MOUNT_OPTION,
     OPTION_SIZE,
     OPTION_STDERR,
 };
@@ -42,8 +43,8 @@ enum option_key {
 struct arguments {
     const char *const *items; /* positional arguments; NULL when there is none */
     size_t count;
-    const char *const *layers, *const *envs;
-    size_t layers_count, envs_count;
+    const char *const *layers, *const *envs, *const *mount_options;
+    size_t layers_count, envs_count, mount_options_count;
     const char *policy, *id, *signal, *cwd, *user, *config; /* NULL: not given */
     uint64_t size_bytes, after;
     bool keep, force, follow, tty, input, guest, detach, from_stderr;
@@ -101,6 +102,7 @@ int command_create(struct tool *tool, const struct arguments *arguments);
 int command_start(struct tool *tool, const struct arguments *arguments);
 int command_wait(struct tool *tool, const struct arguments *arguments);
 int command_kill(struct tool *tool, const struct arguments *arguments);
+int command_mount(struct tool *tool, const struct arguments *arguments);
 int command_ps(struct tool *tool, const struct arguments *arguments);
 int command_props(struct tool *tool, const struct arguments *arguments);
 int command_close(struct tool *tool, const struct arguments *arguments);

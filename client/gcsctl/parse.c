@@ -15,7 +15,7 @@ struct parsing {
     const struct command *command;
     struct tool *tool;
     struct arguments *arguments;
-    struct list items, layers, envs;
+    struct list items, layers, envs, mount_options;
 };
 
 static void
@@ -167,6 +167,9 @@ parse_option(int key, char *text, struct argp_state *state)
     case OPTION_ENV:
         list_add(&parsing->envs, text);
         return 0;
+    case OPTION_MOUNT_OPTION:
+        list_add(&parsing->mount_options, text);
+        return 0;
     case OPTION_SIZE:
         arguments->size_bytes = number_parse(state, "size", text, UINT64_MAX);
         return 0;
@@ -207,6 +210,8 @@ command_parse(const struct command *command, int argc, char **argv, struct tool 
     arguments->layers_count = parsing.layers.count;
     arguments->envs = parsing.envs.items;
     arguments->envs_count = parsing.envs.count;
+    arguments->mount_options = parsing.mount_options.items;
+    arguments->mount_options_count = parsing.mount_options.count;
 }
 
 void
@@ -215,5 +220,6 @@ arguments_done(struct arguments *arguments)
     free((void *)(uintptr_t)arguments->items);
     free((void *)(uintptr_t)arguments->layers);
     free((void *)(uintptr_t)arguments->envs);
+    free((void *)(uintptr_t)arguments->mount_options);
     *arguments = (struct arguments){0};
 }

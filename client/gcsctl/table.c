@@ -45,6 +45,10 @@ static const struct argp_option kill_options[] = {
      0},
     NO_MORE,
 };
+static const struct argp_option mount_options[] = {
+    {"option", OPTION_MOUNT_OPTION, "OPTION", 0, "An option; several times (default rbind, rprivate, rw)", 0},
+    NO_MORE,
+};
 static const struct argp_option shutdown_options[] = {
     {"force", OPTION_FORCE, NULL, 0, "Kill every process instead of asking init to end", 0},
     NO_MORE,
@@ -194,6 +198,14 @@ const struct command commands[] = {
      .least = 1,
      .most = 2,
      .run = command_kill},
+    {.name = "mount",
+     .usage = "ID SOURCE DESTINATION",
+     .summary = "Add a mapped directory to a running container",
+     .details = "SOURCE is a sandbox mount, sandbox:///a/b. The mount rules of the policy decide.",
+     .options = mount_options,
+     .least = 3,
+     .most = 3,
+     .run = command_mount},
     {.name = "ps",
      .usage = "ID",
      .summary = "List a container's processes",

@@ -23,6 +23,7 @@ struct container {
     char volume_id[LIMIT_NAME_BYTES + 1];
     char scratch_target[LIMIT_NAME_BYTES + 1];
     struct directory_hold *hold;
+    struct container_mounts mounts;
     bool allow_stdio;
     uint32_t init_process_id;
     struct process *processes;
@@ -161,6 +162,7 @@ container_table_free(struct container_table *table)
     {
         HASH_DEL(table->state.table, container);
         directory_hold_forget(container->hold);
+        container_mounts_done(&container->mounts);
         processes_free(container);
         free(container);
     }
@@ -238,12 +240,14 @@ enter_state(struct container_table *table, struct container *container, enum con
         container->before_delete = container->state;
     if (state == CONTAINER_COMBINED) {
         processes_free(container);
+        container_mounts_done(&container->mounts);
         container->init_process_id = 0;
         container->allow_stdio = false;
     }
     container->state = state;
     if (state == CONTAINER_ABSENT) {
         HASH_DEL(table->state.table, container);
+        container_mounts_done(&container->mounts);
         processes_free(container);
         free(container);
     }
@@ -345,6 +349,61 @@ container_set_created(struct container_table *table, const char *id, struct dire
     mutex_unlock(&table->state.lock);
 }
 
+void
+container_note_mounts(struct container_table *table, const char *id, const struct policy_mount *mounts,
+                      size_t count)
+{
+    struct container_mounts noted = {.known = true};
+    for (size_t i = 0; i < count && noted.known; i++) {
+        struct container_mount *mount = container_mount_new(&mounts[i]);
+        noted.known = mount != NULL;
+        if (mount)
+            container_mounts_add(&noted, mount, NULL);
+    }
+    if (!noted.known)
+        container_mounts_done(&noted);
+    mutex_lock(&table->state.lock);
+    find(table, id)->mounts = noted;
+    mutex_unlock(&table->state.lock);
+}
+
+static enum status
+mounts_copy(const struct container *container, struct arena *arena, struct policy_mount **ret,
+            size_t *ret_count, struct error *err)
+{
+    const struct container_mounts *mounts = &container->mounts;
+    if (!mounts->known)
+        return error_set(err, STATUS_FAILED_PRECONDITION, 0,
+                         "container %s: the mounts it was created with are not known", container->id);
+    if (mounts->count >= LIMIT_MOUNTS)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "container %s: it has %d mounts", container->id,
+                         LIMIT_MOUNTS);
+    *ret_count = mounts->count;
+    return container_mounts_copy(mounts, arena, ret, err);
+}
+
+enum status
+container_mounts_of(struct container_table *table, const char *id, struct arena *arena,
+                    struct policy_mount **ret, size_t *ret_count, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK)
+        status = mounts_copy(container, arena, ret, ret_count, err);
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+void
+container_add_mount(struct container_table *table, const char *id, struct container_mount *mount,
+                    struct directory_hold *hold)
+{
+    mutex_lock(&table->state.lock);
+    container_mounts_add(&find(table, id)->mounts, mount, hold);
+    mutex_unlock(&table->state.lock);
+}
+
 struct directory_hold *
 container_take_hold(struct container_table *table, const char *id)
 {
@@ -352,7 +411,7 @@ container_take_hold(struct container_table *table, const char *id)
     mutex_lock(&table->state.lock);
     struct container *container = find(table, id);
     if (container)
-        hold = TAKE_PTR(container->hold);
+        hold = container->hold ? TAKE_PTR(container->hold) : container_mounts_take_hold(&container->mounts);
     mutex_unlock(&table->state.lock);
     return hold;
 }

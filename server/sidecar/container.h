@@ -34,6 +34,7 @@
 #include "server/base/limits.h"
 #include "server/mounts/directory_hold.h"
 #include "server/policy/policy.h"
+#include "server/sidecar/container_mounts.h"
 
 #define UVM_CONTAINER_ID "00000000-0000-0000-0000-000000000000"
 
@@ -121,7 +122,27 @@ bool container_uses_scratch(struct container_table *table, const char *scratch_t
 void container_set_created(struct container_table *table, const char *id, struct directory_hold *hold,
                            bool allow_stdio);
 
-/* Takes the hold out, at DELETED. NULL when there is none. */
+/* What the policy was asked about at the create; copied. Without memory, or never called, nothing can be
+ * mounted later on: a new mount is judged with those that are there. */
+void container_note_mounts(struct container_table *table, const char *id, const struct policy_mount *mounts,
+                           size_t count);
+
+/*
+ * The mounts of a container, copied into the arena, in an array with room for one more.
+ *
+ * NOT_FOUND            there is no such container
+ * FAILED_PRECONDITION  they are not known
+ * RESOURCE_EXHAUSTED   there are LIMIT_MOUNTS, or the arena is full
+ */
+MUST_CHECK enum status container_mounts_of(struct container_table *table, const char *id, struct arena *arena,
+                                           struct policy_mount **ret, size_t *ret_count, struct error *err);
+
+/* A mount was added while the container ran; it and its directories are taken. The container exists: its key
+ * is the caller's. */
+void container_add_mount(struct container_table *table, const char *id, struct container_mount *mount,
+                         struct directory_hold *hold);
+
+/* Takes a hold out, at DELETED: called until there is none. NULL then. */
 struct directory_hold *container_take_hold(struct container_table *table, const char *id);
 
 /* What the host may do with the streams of processes executed in this container: as its create was decided.

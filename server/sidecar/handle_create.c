@@ -15,15 +15,16 @@
 #include <string.h>
 
 #include "server/mounts/directory_hold.h"
-#include "server/mounts/sandbox_path.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/forward.h"
+#include "server/sidecar/mount_check.h"
 #include "server/sidecar/process_check.h"
 #include "server/sidecar/sidecar.h"
 
 /* A create on its way; in the request's arena, as req->slot. */
 struct create {
     struct sandbox_path *sources; /* one a mount, in order */
+    struct policy_mount *mounts;  /* as the policy sees them */
     bool reserved;
     struct policy_verdict verdict;
     struct gate_record *record;
@@ -43,16 +44,9 @@ check_mounts(struct request *req, struct create *create, struct error *err)
     if (!create->sources)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
     for (size_t i = 0; i < spec->n_mounts; i++) {
-        const Gcs__V1__Mount *mount = spec->mounts[i];
-        if (!mount->destination[0])
-            return error_set(err, STATUS_INVALID_ARGUMENT, 0, "spec.mounts[%zu].destination: missing", i);
-        if (!sandbox_path_claimed(mount->source))
-            return error_set(err, STATUS_INVALID_ARGUMENT, 0,
-                             "spec.mounts[%zu].source: '%.256s' is no sandbox mount", i, mount->source);
-        enum status status =
-            sandbox_path_parse(&req->arena, mount->source, strlen(mount->source), &create->sources[i], err);
+        enum status status = mount_check(&req->arena, spec->mounts[i], &create->sources[i], err);
         if (status != STATUS_OK) {
-            error_prefix(err, "spec.mounts[%zu].source: ", i);
+            error_prefix(err, "spec.mounts[%zu].", i);
             return status;
         }
     }
@@ -64,6 +58,9 @@ check(struct request *req, struct create *create, struct error *err)
 {
     const Gcs__V1__Spec *spec = req->call->create_container->spec;
     TRY(sidecar_check_consistent(req->app, err));
+    if (strcmp(req->call->container_id, UVM_CONTAINER_ID) == 0)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "container_id: the UVM runs already; only containers are created");
     if (!spec)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "create_container.spec: missing");
     if (!spec->process)
@@ -76,22 +73,16 @@ check(struct request *req, struct create *create, struct error *err)
  * ---------------------------------------------------------------------------------------------------------
  */
 
-/* The mounts as the policy sees them: with canonical sources, whichever spelling came. */
-static struct policy_mount *
-policy_mounts(struct request *req, const struct create *create)
+static enum status
+policy_mounts(struct request *req, struct create *create, struct error *err)
 {
     const Gcs__V1__Spec *spec = req->call->create_container->spec;
-    struct policy_mount *mounts = ARENA_NEW(&req->arena, struct policy_mount, spec->n_mounts);
-    for (size_t i = 0; mounts && i < spec->n_mounts; i++) {
-        const Gcs__V1__Mount *mount = spec->mounts[i];
-        mounts[i] = (struct policy_mount){
-            .destination = mount->destination,
-            .source = create->sources[i].text,
-            .type = mount->type,
-            .options = policy_strings_of(mount->options, mount->n_options),
-        };
-    }
-    return mounts;
+    create->mounts = ARENA_NEW(&req->arena, struct policy_mount, spec->n_mounts);
+    if (!create->mounts)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    for (size_t i = 0; i < spec->n_mounts; i++)
+        create->mounts[i] = mount_for_policy(spec->mounts[i], &create->sources[i]);
+    return STATUS_OK;
 }
 
 static enum status
@@ -103,10 +94,9 @@ decide(struct request *req, struct create *create, struct error *err)
         .point = POLICY_CREATE_CONTAINER,
         .process = policy_process_of(req->call->container_id, spec->process),
     };
-    question.process.mounts = policy_mounts(req, create);
+    TRY(policy_mounts(req, create, err));
+    question.process.mounts = create->mounts;
     question.process.mounts_count = spec->n_mounts;
-    if (!question.process.mounts)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
     enum status status =
         policy_gate_decide(sidecar->gate, &question, &req->arena, &create->verdict, &create->record, err);
     if (status == STATUS_OK && spec->process->terminal && !create->verdict.allow_stdio)
@@ -208,6 +198,8 @@ created(struct request *req, const Gcs__V1__Response *response, const struct err
         return;
     }
     container_set_created(sidecar->containers, id, TAKE_PTR(create->hold), create->verdict.allow_stdio);
+    container_note_mounts(sidecar->containers, id, create->mounts,
+                          req->call->create_container->spec->n_mounts);
     if (container_take_step(sidecar->containers, id, STEP_CREATED, &failure) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &failure);
     policy_gate_commit(TAKE_PTR(create->record));

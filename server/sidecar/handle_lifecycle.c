@@ -95,12 +95,15 @@ deleted_job(void *arg)
     struct sidecar *sidecar = req->app;
     const char *id = req->call->container_id;
     struct error err;
-    enum status released = directory_hold_release(container_take_hold(sidecar->containers, id), &err);
-    if (released == STATUS_ABORTED) /* another container's doing: it must not be able to stop the guest */
-        LOG_WARNING("something of a sandbox directory is left", LOG_TEXT("container_id", id),
-                    LOG_TEXT("reason", err.text));
-    else if (released != STATUS_OK)
-        sidecar_set_inconsistent(sidecar, &err);
+    struct directory_hold *hold;
+    while ((hold = container_take_hold(sidecar->containers, id))) {
+        enum status released = directory_hold_release(hold, &err);
+        if (released == STATUS_ABORTED) /* another container's doing: it must not be able to stop the guest */
+            LOG_WARNING("something of a sandbox directory is left", LOG_TEXT("container_id", id),
+                        LOG_TEXT("reason", err.text));
+        else if (released != STATUS_OK)
+            sidecar_set_inconsistent(sidecar, &err);
+    }
     if (container_take_step(sidecar->containers, id, STEP_DELETED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
     Gcs__V1__DeleteContainerStateResponse body = GCS__V1__DELETE_CONTAINER_STATE_RESPONSE__INIT;

@@ -7,90 +7,18 @@
 #include <string.h>
 
 #include "server/rpc/request.h"
-#include "server/sidecar/forward.h"
+#include "server/sidecar/settings_change.h"
 #include "server/sidecar/sidecar.h"
 #include "server/sidecar/volumes.h"
 
 /* A request of this file between its decision and the inbox's answer; in the request's arena, as req->slot.
  */
 struct root_change {
-    struct gate_record *record;
-    bool adds;
-    struct error outcome; /* of a change that is taken back at the inbox, for the answer after that */
+    struct settings_change base;
     /* combining */
     const char *volume_id;
     bool reserved, held, admitted; /* what an undo takes back: the id, the volume's hold, its admission */
 };
-
-static struct root_change *
-change_new(struct request *req, struct error *err)
-{
-    const Gcs__V1__ModifySettings *settings = req->call->modify_settings;
-    struct root_change *change = ARENA_NEW(&req->arena, struct root_change, 1);
-    if (!change) {
-        error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
-        return NULL;
-    }
-    change->adds = settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
-    req->slot = change;
-    return change;
-}
-
-/* Nothing is added to an inconsistent guest; taking away stays possible. */
-static enum status
-check_may_add(const struct request *req, struct error *err)
-{
-    bool adds = req->call->modify_settings->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
-    return adds ? sidecar_check_consistent(req->app, err) : STATUS_OK;
-}
-
-/* The settings as they were approved, on their way to the inbox. */
-static void
-forward_settings(struct request *req, Gcs__V1__Approval *approval, forward_fn *then)
-{
-    Gcs__V1__Request call = forward_call(req);
-    call.approval = approval;
-    forward(req, &call, then);
-}
-
-/* Whether the inbox has added, or may have, what nobody is to have: it did after the deadline, or gave up
- * itself. Otherwise what it has added is the host's, whatever the deadline would say from now on.
- */
-static bool
-is_unwanted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
-{
-    struct root_change *change = req->slot;
-    if (response)
-        return change->adds && !request_claim_answer(req);
-    return change->adds && err->status == STATUS_DEADLINE_EXCEEDED;
-}
-
-/* The opposite of what is unwanted, sent on the request's behalf. */
-static void
-forward_reverse(struct request *req, const struct error *err, forward_fn *then)
-{
-    struct root_change *change = req->slot;
-    if (err)
-        change->outcome = *err;
-    else
-        error_set(&change->outcome, STATUS_DEADLINE_EXCEEDED, 0, "the deadline passed");
-    Gcs__V1__ModifySettings reverse = *req->call->modify_settings;
-    reverse.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
-    Gcs__V1__Request call = forward_call(req);
-    call.modify_settings = &reverse;
-    forward(req, &call, then);
-}
-
-/* Success without an answer of the inbox: what it was to take away has gone with its predecessor. */
-static void
-reply_done(struct request *req)
-{
-    Gcs__V1__ModifySettingsResponse body = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
-    Gcs__V1__Response response = request_response(req);
-    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS;
-    response.modify_settings = &body;
-    request_reply(req, &response);
-}
 
 /* -- scratch
  * -------------------------------------------------------------------------------------------------------- */
@@ -99,7 +27,7 @@ static void
 scratch_undo(struct request *req, const struct error *err)
 {
     struct root_change *change = req->slot;
-    policy_gate_undo(TAKE_PTR(change->record));
+    policy_gate_undo(TAKE_PTR(change->base.record));
     request_reject(req, err);
 }
 
@@ -109,21 +37,21 @@ scratch_reversed(struct request *req, const Gcs__V1__Response *response, const s
     struct root_change *change = req->slot;
     if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
-    scratch_undo(req, &change->outcome);
+    scratch_undo(req, &change->base.outcome);
 }
 
 static void
 scratch_changed(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
     struct root_change *change = req->slot;
-    if (is_unwanted(req, response, err)) {
-        forward_reverse(req, err, scratch_reversed);
+    if (settings_is_unwanted(req, response, err)) {
+        settings_forward_reverse(req, err, scratch_reversed);
     } else if (response) {
-        policy_gate_commit(TAKE_PTR(change->record));
+        policy_gate_commit(TAKE_PTR(change->base.record));
         forward_relay(req, response, NULL);
-    } else if (!change->adds && err->status == STATUS_NOT_FOUND) {
-        policy_gate_commit(TAKE_PTR(change->record));
-        reply_done(req);
+    } else if (!change->base.adds && err->status == STATUS_NOT_FOUND) {
+        policy_gate_commit(TAKE_PTR(change->base.record));
+        settings_reply_done(req);
     } else {
         scratch_undo(req, err);
     }
@@ -134,20 +62,20 @@ scratch_decide(struct request *req, struct error *err)
 {
     struct sidecar *sidecar = req->app;
     const char *target = req->call->modify_settings->container_scratch->target;
-    TRY(check_may_add(req, err));
-    struct root_change *change = change_new(req, err);
+    TRY(settings_check_may_add(req, err));
+    struct root_change *change = settings_change_new(req, sizeof(struct root_change), err);
     if (!change)
         return err->status;
-    if (!change->adds && container_uses_scratch(sidecar->containers, target))
+    if (!change->base.adds && container_uses_scratch(sidecar->containers, target))
         return error_set(err, STATUS_FAILED_PRECONDITION, 0, "scratch '%s': a container stands on it",
                          target);
     /* Encrypted by what it is: a tmpfs in the guest's own, encrypted memory. */
     const struct policy_request question = {
-        .point = change->adds ? POLICY_SCRATCH_MOUNT : POLICY_SCRATCH_UNMOUNT,
+        .point = change->base.adds ? POLICY_SCRATCH_MOUNT : POLICY_SCRATCH_UNMOUNT,
         .target = {.target = target, .encrypted = true},
     };
     struct policy_verdict verdict;
-    return policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &change->record, err);
+    return policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &change->base.record, err);
 }
 
 void
@@ -157,7 +85,7 @@ handle_container_scratch(struct request *req)
     if (scratch_decide(req, &err) != STATUS_OK)
         request_reject(req, &err);
     else
-        forward_settings(req, NULL, scratch_changed);
+        settings_forward(req, NULL, scratch_changed);
 }
 
 /* -- combined layers
@@ -175,7 +103,7 @@ combine_take_back(struct request *req)
         sidecar_set_inconsistent(sidecar, &err);
     if (change->admitted && volume_dismiss(sidecar->volumes, change->volume_id, id, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
-    policy_gate_undo(TAKE_PTR(change->record));
+    policy_gate_undo(TAKE_PTR(change->base.record));
     if (change->reserved &&
         container_take_step(sidecar->containers, id, STEP_COMBINE_FAILED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
@@ -188,7 +116,7 @@ combine_reversed(struct request *req, const Gcs__V1__Response *response, const s
     if (!response && !forward_nothing_is_left(err))
         sidecar_set_inconsistent(req->app, err);
     combine_take_back(req);
-    request_reject(req, &change->outcome);
+    request_reject(req, &change->base.outcome);
 }
 
 static void
@@ -199,15 +127,15 @@ combine_commit(struct request *req, const Gcs__V1__Response *response)
     struct error err;
     if (container_take_step(sidecar->containers, req->call->container_id, STEP_COMBINED, &err) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
-    policy_gate_commit(TAKE_PTR(change->record));
+    policy_gate_commit(TAKE_PTR(change->base.record));
     forward_relay(req, response, NULL);
 }
 
 static void
 combined(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
-    if (is_unwanted(req, response, err)) {
-        forward_reverse(req, err, combine_reversed);
+    if (settings_is_unwanted(req, response, err)) {
+        settings_forward_reverse(req, err, combine_reversed);
     } else if (response) {
         combine_commit(req, response);
     } else {
@@ -228,7 +156,7 @@ combine_decide(struct request *req, struct root_change *change, struct volume_st
     change->held = true;
     if (admitted)
         return STATUS_OK;
-    TRY(volumes_decide(req, id, *ret, &change->record, err));
+    TRY(volumes_decide(req, id, *ret, &change->base.record, err));
     TRY(volume_admit(sidecar->volumes, change->volume_id, id, err));
     change->admitted = true;
     return STATUS_OK;
@@ -277,7 +205,7 @@ uncombined(struct request *req, const Gcs__V1__Response *response, const struct 
                             &failure) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &failure);
     if (gone && !response)
-        reply_done(req);
+        settings_reply_done(req);
     else
         forward_relay(req, response, err);
 }
@@ -299,19 +227,19 @@ handle_combined_layers(struct request *req)
     struct error err;
     Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
     struct root_change *change = NULL;
-    enum status status = check_may_add(req, &err);
+    enum status status = settings_check_may_add(req, &err);
     if (status == STATUS_OK)
-        change = change_new(req, &err);
+        change = settings_change_new(req, sizeof(struct root_change), &err);
     if (!change) {
         request_reject(req, &err);
         return;
     }
-    status = change->adds ? combine_prepare(req, &approval, &err) : uncombine_prepare(req, &err);
+    status = change->base.adds ? combine_prepare(req, &approval, &err) : uncombine_prepare(req, &err);
     if (status != STATUS_OK) {
-        if (change->adds)
+        if (change->base.adds)
             combine_take_back(req);
         request_reject(req, &err);
         return;
     }
-    forward_settings(req, change->adds ? &approval : NULL, change->adds ? combined : uncombined);
+    settings_forward(req, change->base.adds ? &approval : NULL, change->base.adds ? combined : uncombined);
 }

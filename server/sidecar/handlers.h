@@ -24,6 +24,9 @@ void handle_block_cims(struct request *req);
 void handle_container_scratch(struct request *req);
 void handle_combined_layers(struct request *req);
 
+/* handle_container_mount.c */
+void handle_container_mount(struct request *req);
+
 /* handle_create.c */
 void handle_create_container(struct request *req);
 

@@ -18,6 +18,7 @@
 #define SETTINGS_DISK       7
 #define SETTINGS_NETWORK    10
 #define SETTINGS_HV_SOCKET  11
+#define SETTINGS_MOUNT      12
 
 /* A row of what is refused, with its reason, in handle_refused.c. */
 #define REFUSED(arm_, resource_, name_)                                                                      \
@@ -92,6 +93,14 @@ static const struct rpc_method rows[] = {
      .volume_path = {SETTINGS_ARM, SETTINGS_COMBINED, 2},
      .scratch_path = {SETTINGS_ARM, SETTINGS_COMBINED, 1},
      .handle = handle_combined_layers},
+    {.arm = SETTINGS_ARM,
+     .resource = SETTINGS_MOUNT,
+     .request_types = RPC_TAKES_ADD,
+     .name = "ModifySettings/ContainerMount",
+     .policy_point = "container_mount, our own: the mount rules, with the mounts it has",
+     .keys = RPC_KEY_CONTAINER,
+     .blocks = true,
+     .handle = handle_container_mount},
     {.arm = 33,
      .name = "CreateContainer",
      .policy_point = "create_container, with the mounts",

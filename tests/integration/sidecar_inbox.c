@@ -239,6 +239,13 @@ handle_watch(struct request *req)
         .arm = (arm_), .name = (name_), .policy_point = "none: a test", .quiet = true, .waits = true,        \
         .timeout_default_ms = LIMIT_TIMEOUT_MS, .handle = (handle_)                                          \
     }
+#define SETTINGS_ROW(resource_, name_)                                                                       \
+    {                                                                                                        \
+        .arm = INBOX_SETTINGS, .resource = (resource_), .request_types = RPC_TAKES_EVERY, .name = (name_),   \
+        .policy_point = "none: a test", .waits = true, .timeout_default_ms = LIMIT_TIMEOUT_MS,               \
+        .handle = handle                                                                                     \
+    }
+
 static const struct rpc_method rows[] = {
     {.arm = GCS__V1__REQUEST__BODY_NEGOTIATE,
      .name = "Negotiate",
@@ -261,22 +268,9 @@ static const struct rpc_method rows[] = {
     ROW(INBOX_READ, "ReadStream", handle),
     ROW(INBOX_WRITE, "WriteStream", handle),
     ROW(INBOX_CLOSE, "CloseStream", handle),
-    {.arm = INBOX_SETTINGS,
-     .resource = 5,
-     .request_types = RPC_TAKES_EVERY,
-     .name = "ModifySettings/ContainerScratch",
-     .policy_point = "none: a test",
-     .waits = true,
-     .timeout_default_ms = LIMIT_TIMEOUT_MS,
-     .handle = handle},
-    {.arm = INBOX_SETTINGS,
-     .resource = 6,
-     .request_types = RPC_TAKES_EVERY,
-     .name = "ModifySettings/CombinedLayers",
-     .policy_point = "none: a test",
-     .waits = true,
-     .timeout_default_ms = LIMIT_TIMEOUT_MS,
-     .handle = handle},
+    SETTINGS_ROW(5, "ModifySettings/ContainerScratch"),
+    SETTINGS_ROW(6, "ModifySettings/CombinedLayers"),
+    SETTINGS_ROW(12, "ModifySettings/ContainerMount"),
 };
 static const struct rpc_method_table table = {.rows = rows, .count = sizeof rows / sizeof rows[0]};
 

@@ -23,10 +23,15 @@ static const struct {
     bool takes[TYPES];
     bool refused;
 } resources[] = {
-    {"SecurityPolicy", {true}, false},           {"SecurityPolicyFragment", {true, true, true, true}, true},
-    {"BlockCims", {true, true}, false},          {"ContainerScratch", {true, true}, false},
-    {"CombinedLayers", {true, true}, false},     {"MappedVirtualDisk", {true, true, true, true}, true},
-    {"Network", {true, true, true, true}, true}, {"HvSocket", {true, true, true, true}, true},
+    {"SecurityPolicy", {true}, false},
+    {"SecurityPolicyFragment", {true, true, true, true}, true},
+    {"BlockCims", {true, true}, false},
+    {"ContainerScratch", {true, true}, false},
+    {"CombinedLayers", {true, true}, false},
+    {"ContainerMount", {true}, false},
+    {"MappedVirtualDisk", {true, true, true, true}, true},
+    {"Network", {true, true, true, true}, true},
+    {"HvSocket", {true, true, true, true}, true},
 };
 
 static const struct rpc_method *
@@ -115,6 +120,22 @@ an_id_that_is_neither_64_digits_nor_the_uvms_is_refused_whatever_the_request(voi
     assert_int_equal(before, inbox_count(f->inbox, INBOX_ANY, NULL));
 }
 
+static void
+the_uvm_itself_is_not_created(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    spec_init(&spec);
+
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_create(f->host, GCS_UVM_ID, &spec.spec, &err));
+
+    assert_non_null(strstr(err.message, "container_id"));
+    gcs_error_clear(&err);
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+    assert_int_equal(CONTAINER_RUNNING, container_state(f->sidecar->containers, GCS_UVM_ID));
+}
+
 int
 main(void)
 {
@@ -122,6 +143,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_resource_of_the_schema_has_a_row_and_its_request_types),
         TEST(every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_names),
+        TEST(the_uvm_itself_is_not_created),
         TEST(an_id_that_is_neither_64_digits_nor_the_uvms_is_refused_whatever_the_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -360,6 +360,11 @@ handle_settings(struct request *req)
     case GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_SCRATCH:
         record(guest, "scratch %s", type);
         break;
+    case GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT:
+        record(guest, "mount %s %s at %s, %zu options, %s", type, settings->container_mount->mount->source,
+               settings->container_mount->mount->destination, settings->container_mount->mount->n_options,
+               settings->container_mount->mount->options[0]);
+        break;
     default:
         record(guest, "combined %s", type);
         break;
@@ -612,6 +617,7 @@ static const struct rpc_method rows[] = {
     SETTINGS(BLOCK_CIMS),
     SETTINGS(CONTAINER_SCRATCH),
     SETTINGS(COMBINED_LAYERS),
+    SETTINGS(CONTAINER_MOUNT),
     ROW(CREATE_CONTAINER, handle_create),
     ROW(START_CONTAINER, handle_start),
     ROW(EXECUTE_PROCESS, handle_exec),

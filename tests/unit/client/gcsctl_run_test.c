@@ -590,6 +590,7 @@ each_command_has_a_json_result(void **state)
         {{"scratch", "remove", "s", "--json"}, "removed"},
         {{"combine", ID, "s", "v", "--json"}, "combined"},
         {{"uncombine", ID, "s", "v", "--json"}, "separated"},
+        {{"mount", ID, "sandbox:///v", "/v", "--json"}, "mounted"},
         {{"create", SEED, "--id", ID, "--json"}, "container_id"},
         {{"start", ID, "--json"}, "process_id"},
         {{"exec", "--detach", "--json", ID, "--", "ls"}, "process_id"},
