@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "server/base/fd.h"
+#include "server/inbox/mount_source.h"
 #include "server/inbox/oci.h"
 #include "server/inbox/run_path.h"
 #include "server/inbox/runtime.h"
 #include "server/inbox/tree.h"
-#include "server/mounts/sandbox_root.h"
 
 static enum status
 bundles_open(struct inbox *inbox, int *ret, struct error *err)
@@ -42,37 +42,24 @@ point_make(int mounts_fd, const char *name, int source_fd, struct error *err)
     return STATUS_OK;
 }
 
-/* What `source_fd` names is bound, whatever its path means by now. */
-static enum status
-bind_descriptor(int source_fd, int mounts_fd, const char *name, struct error *err)
-{
-    CLEANUP(fd_closep)
-    int tree_fd = open_tree(source_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    if (tree_fd < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "clone a mount source");
-    struct mount_attr attributes = {.propagation = MS_PRIVATE};
-    if (mount_setattr(tree_fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "make a mount source private");
-    if (move_mount(tree_fd, "", mounts_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "bind a mount source");
-    return STATUS_OK;
-}
-
 static enum status
 source_bind(struct inbox *inbox, const Gcs__V1__Mount *mount, int mounts_fd, size_t index,
             struct arena *arena, struct error *err)
 {
-    struct sandbox_path path;
     CLEANUP(fd_closep)
     int source_fd = -1;
+    CLEANUP(fd_closep)
+    int tree_fd = -1;
     char name[24];
-    if (!inbox->sandbox)
-        return error_set(err, STATUS_FAILED_PRECONDITION, 0, "the inbox was started without a sandbox root");
-    TRY(sandbox_path_parse(arena, mount->source, strlen(mount->source), &path, err));
-    TRY(sandbox_root_open_source(inbox->sandbox, &path, &source_fd, err));
+    TRY(mount_source_open(inbox, mount, arena, &source_fd, err));
     snprintf(name, sizeof name, "%zu", index);
     TRY(point_make(mounts_fd, name, source_fd, err));
-    return inbox->runtime->real ? bind_descriptor(source_fd, mounts_fd, name, err) : STATUS_OK;
+    if (!inbox->runtime->real)
+        return STATUS_OK;
+    TRY(mount_source_clone(source_fd, 0, &tree_fd, err));
+    if (move_mount(tree_fd, "", mounts_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return error_set(err, STATUS_INTERNAL, errno, "bind a mount source");
+    return STATUS_OK;
 }
 
 static enum status

@@ -40,3 +40,13 @@ reject_no_memory(struct request *req)
     error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the request");
     request_reject(req, &err);
 }
+
+void
+reply_modified(struct request *req)
+{
+    Gcs__V1__ModifySettingsResponse body = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS;
+    response.modify_settings = &body;
+    request_reply(req, &response);
+}

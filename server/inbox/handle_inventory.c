@@ -8,6 +8,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "server/inbox/added_mount.h"
 #include "server/inbox/handlers.h"
 #include "server/inbox/overlay.h"
 #include "server/inbox/process.h"
@@ -153,6 +154,7 @@ container_list_one(struct inbox *inbox, struct page *page, const struct containe
         [CONTAINER_DELETING] = GCS__V1__CONTAINER_STATE__CONTAINER_STATE_UNSPECIFIED,
     };
     const struct process *process;
+    const struct added_mount *mount;
     struct listed *listed = page_take(page, GCS__V1__INBOX_OBJECT__OBJECT_CONTAINER);
     if (listed) {
         Gcs__V1__ContainerObject *message = listed->object.container = &listed->message.container;
@@ -166,6 +168,8 @@ container_list_one(struct inbox *inbox, struct page *page, const struct containe
     }
     for (size_t i = 0; container->state != CONTAINER_CREATING && i < container->mount_source_count; i++)
         source_list(page, container->mount_sources[i]);
+    LL_FOREACH(container->mounts, mount)
+    source_list(page, mount->source);
     DL_FOREACH(container->processes, process)
     process_list(inbox, page, process);
 }

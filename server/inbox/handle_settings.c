@@ -11,16 +11,6 @@ adds(const Gcs__V1__ModifySettings *call)
     return call->request_type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
 }
 
-static void
-reply_empty(struct request *req)
-{
-    Gcs__V1__ModifySettingsResponse body = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
-    Gcs__V1__Response response = request_response(req);
-    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS;
-    response.modify_settings = &body;
-    request_reply(req, &response);
-}
-
 static enum status
 scratch_add_tagged(struct request *req, const Gcs__V1__ContainerScratch *scratch, struct error *err)
 {
@@ -47,7 +37,7 @@ handle_container_scratch(struct request *req)
 {
     struct error err;
     if (scratch_modify(req, &err) == STATUS_OK)
-        reply_empty(req);
+        reply_modified(req);
     else
         request_reject(req, &err);
 }
@@ -149,7 +139,7 @@ handle_combined_layers(struct request *req)
 {
     struct error err;
     if (layers_modify(req, &err) == STATUS_OK)
-        reply_empty(req);
+        reply_modified(req);
     else
         request_reject(req, &err);
 }
@@ -206,7 +196,7 @@ volume_remove(struct request *req, const Gcs__V1__BlockCims *cims)
 {
     struct error err;
     if (volume_unmount(inbox_of(req)->volumes, cims->volume_id, &err) == STATUS_OK)
-        reply_empty(req);
+        reply_modified(req);
     else
         request_reject(req, &err);
 }

@@ -38,6 +38,9 @@ void handle_block_cims(struct request *req);
 void handle_container_scratch(struct request *req);
 void handle_combined_layers(struct request *req);
 
+/* handle_mount.c */
+void handle_container_mount(struct request *req);
+
 /* handle_service.c */
 void handle_negotiate(struct request *req);
 void handle_ping(struct request *req);
@@ -63,6 +66,9 @@ void event_append(struct container *container, Gcs__V1__EventType type, uint32_t
 /* Copies the object's tag, or the one for its container, from the request's approval; none came: empty. */
 MUST_CHECK enum status tag_of_object(const struct request *req, struct tag *ret, struct error *err);
 MUST_CHECK enum status tag_of_container(const struct request *req, struct tag *ret, struct error *err);
+
+/* Success of a ModifySettings that has nothing to tell. Ends the request. */
+void reply_modified(struct request *req);
 
 /* For requests that failed before they held anything: no memory in the arena. */
 void reject_no_memory(struct request *req);

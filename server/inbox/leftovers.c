@@ -15,6 +15,7 @@
 #include "server/base/log.h"
 #include "server/inbox/bundle.h"
 #include "server/inbox/completion.h"
+#include "server/inbox/mountinfo.h"
 #include "server/inbox/proc.h"
 #include "server/inbox/run_path.h"
 #include "server/inbox/runtime.h"
@@ -167,35 +168,15 @@ leftovers_drop_program(struct inbox *inbox, pid_t pid)
     unlinkat(inbox->run_fd, name, 0);
 }
 
-/* The kernel writes space, tab, line feed and backslash of a mount point as \040 and so on. */
-static void
-unescape(char *path)
-{
-    char *to = path;
-    for (const char *from = path; *from;) {
-        if (from[0] == '\\' && from[1] && from[2] && from[3]) {
-            *to++ = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
-            from += 4;
-        } else {
-            *to++ = *from++;
-        }
-    }
-    *to = '\0';
-}
-
 /* Detaches the last mount below our directory in the kernel's list; false when there is none. Those of
  * volumes have an owner of their own, the volume table. */
 static bool
 detach_last(struct inbox *inbox)
 {
-    char line[LINE_BYTES], last[LINE_BYTES] = "";
+    char path[LIMIT_PATH_BYTES + 1], last[LIMIT_PATH_BYTES + 1] = "";
     size_t length = strlen(inbox->options.run_dir);
     FILE *file = fopen("/proc/self/mountinfo", "re");
-    while (file && fgets(line, sizeof line, file)) {
-        char path[LIMIT_PATH_BYTES + 1];
-        if (sscanf(line, "%*s %*s %*s %*s %4095s", path) != 1)
-            continue;
-        unescape(path);
+    while (file && mountinfo_next(file, path)) {
         if (strncmp(path, inbox->options.run_dir, length) == 0 && path[length] == '/' &&
             strncmp(path + length, "/volumes/", 9) != 0)
             memcpy(last, path, strlen(path) + 1);

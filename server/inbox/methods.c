@@ -13,6 +13,7 @@
 #define SETTINGS_BLOCK_CIMS 4
 #define SETTINGS_SCRATCH    5
 #define SETTINGS_COMBINED   6
+#define SETTINGS_MOUNT      12
 
 #define DECIDED_BEFORE      "none: the sidecar has decided"
 
@@ -140,6 +141,14 @@ static const struct rpc_method rows[] = {
      .scratch_path = {SETTINGS_ARM, SETTINGS_COMBINED, 1},
      .blocks = true,
      .handle = handle_combined_layers},
+    {.arm = SETTINGS_ARM,
+     .resource = SETTINGS_MOUNT,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
+     .name = "ModifySettings/ContainerMount",
+     .policy_point = DECIDED_BEFORE,
+     .keys = RPC_KEY_CONTAINER,
+     .blocks = true,
+     .handle = handle_container_mount},
     {.arm = 70,
      .name = "GetMetrics",
      .policy_point = DECIDED_BEFORE,

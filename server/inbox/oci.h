@@ -30,6 +30,9 @@ MUST_CHECK enum status oci_check(const Gcs__V1__Spec *spec, struct error *err);
 /* The same for an extra process alone. */
 MUST_CHECK enum status oci_process_check(const Gcs__V1__Process *process, struct error *err);
 
+/* The same for one mount alone; the caller names it before the error. */
+MUST_CHECK enum status oci_mount_check(const Gcs__V1__Mount *mount, struct error *err);
+
 /*
  * Builds config.json.
  *

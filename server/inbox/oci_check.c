@@ -122,8 +122,8 @@ below(const char *path, const char *directory)
     return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-static enum status
-mount_check(const Gcs__V1__Mount *mount, struct error *err)
+enum status
+oci_mount_check(const Gcs__V1__Mount *mount, struct error *err)
 {
     char destination[LIMIT_PATH_BYTES + 1];
     if (mount->type[0] != '\0' && strcmp(mount->type, "bind") != 0)
@@ -184,7 +184,7 @@ oci_check(const Gcs__V1__Spec *spec, struct error *err)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "spec.mounts has more than %d elements",
                          LIMIT_MOUNTS);
     for (size_t i = 0; i < spec->n_mounts; i++) {
-        enum status status = mount_check(spec->mounts[i], err);
+        enum status status = oci_mount_check(spec->mounts[i], err);
         if (status != STATUS_OK) {
             error_prefix(err, "spec.mounts[%zu]: ", i);
             return status;

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -200,4 +201,20 @@ reaper_signal(struct reaper *reaper, struct reaper_watch *watch, int signal, boo
     if (failure == 0)
         return STATUS_OK;
     return error_set(err, status_of_errno(failure), failure, "signal process %d", (int)watch->pid);
+}
+
+enum status
+reaper_pidfd(struct reaper *reaper, const struct reaper_watch *watch, int *ret, struct error *err)
+{
+    int fd = -1, failure = ESRCH;
+    mutex_lock(&reaper->state.lock);
+    if (watch->watching) {
+        fd = (int)syscall(SYS_pidfd_open, watch->pid, 0); /* closed on exec, always */
+        failure = errno;
+    }
+    mutex_unlock(&reaper->state.lock);
+    if (fd < 0)
+        return error_set(err, status_of_errno(failure), failure, "open process %d", (int)watch->pid);
+    *ret = fd;
+    return STATUS_OK;
 }

@@ -66,4 +66,13 @@ MUST_CHECK enum status reaper_watch(struct reaper *reaper, struct reaper_watch *
 MUST_CHECK enum status reaper_signal(struct reaper *reaper, struct reaper_watch *watch, int signal,
                                      bool group, struct error *err);
 
+/*
+ * A descriptor that stands for a watched child and for nobody else, ever (pidfd_open(2)); the caller closes
+ * it.
+ *
+ * NOT_FOUND when the child has ended.
+ */
+MUST_CHECK enum status reaper_pidfd(struct reaper *reaper, const struct reaper_watch *watch, int *ret,
+                                    struct error *err);
+
 #endif

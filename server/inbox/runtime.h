@@ -60,6 +60,15 @@ struct runtime {
     /* Kills whatever is left of the container and forgets it. What the runtime does not know is fine. */
     void (*delete)(struct runtime_call *call);
 
+    /*
+     * Puts a mount into the running container, or takes it away again: what added_mount.h says of them. NULL:
+     * there is nothing to mount in, and keeping book is all.
+     */
+    MUST_CHECK enum status (*mount)(struct process *init, int tree_fd, struct added_mount *mount,
+                                    struct error *err);
+    MUST_CHECK enum status (*unmount)(struct process *init, const struct added_mount *mount,
+                                      struct error *err);
+
     /* Sends a signal (its number on Linux). NOT_FOUND when the process has ended. Never blocks. */
     MUST_CHECK enum status (*signal)(struct process *process, int signal, struct error *err);
 

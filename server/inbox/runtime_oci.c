@@ -18,6 +18,7 @@
 #include "server/inbox/console.h"
 #include "server/inbox/guest_exec.h"
 #include "server/inbox/leftovers.h"
+#include "server/inbox/mount_namespace.h"
 #include "server/inbox/oci.h"
 #include "server/inbox/run_path.h"
 #include "server/inbox/tree.h"
@@ -331,6 +332,24 @@ oci_signal(struct process *process, int number, struct error *err)
     return reaper_signal(process->inbox->reaper, &process->watch, number, group, err);
 }
 
+static enum status
+oci_mount(struct process *init, int tree_fd, struct added_mount *mount, struct error *err)
+{
+    CLEANUP(fd_closep)
+    int pidfd = -1;
+    TRY(reaper_pidfd(init->inbox->reaper, &init->watch, &pidfd, err));
+    return mount_namespace_add(pidfd, tree_fd, mount, err);
+}
+
+static enum status
+oci_unmount(struct process *init, const struct added_mount *mount, struct error *err)
+{
+    CLEANUP(fd_closep)
+    int pidfd = -1;
+    TRY(reaper_pidfd(init->inbox->reaper, &init->watch, &pidfd, err));
+    return mount_namespace_remove(pidfd, mount, err);
+}
+
 static void
 oci_statistics(struct container *container, struct cgroup_figures *ret)
 {
@@ -351,6 +370,8 @@ const struct runtime runtime_oci = {
     .exec = oci_exec,
     .delete = oci_delete,
     .signal = oci_signal,
+    .mount = oci_mount,
+    .unmount = oci_unmount,
     .statistics = oci_statistics,
     .processes = oci_processes,
 };

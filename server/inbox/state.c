@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "server/base/text.h"
+#include "server/inbox/added_mount.h"
 #include "server/inbox/process.h"
 #include "server/rpc/hresult.h"
 
@@ -15,6 +16,7 @@ static const unsigned char transitions[CONTAINER_ACTIONS][CONTAINER_STATES] = {
     [CONTAINER_ON_START] = {[CONTAINER_CREATED] = CONTAINER_CREATED + 1},
     [CONTAINER_ON_STARTED] = {[CONTAINER_CREATED] = CONTAINER_RUNNING + 1},
     [CONTAINER_ON_EXEC] = {[CONTAINER_RUNNING] = CONTAINER_RUNNING + 1},
+    [CONTAINER_ON_MOUNT] = {[CONTAINER_RUNNING] = CONTAINER_RUNNING + 1},
     [CONTAINER_ON_SHUTDOWN] =
         {[CONTAINER_CREATED] = CONTAINER_CREATED + 1, [CONTAINER_RUNNING] = CONTAINER_RUNNING + 1},
     [CONTAINER_ON_EXITED] =
@@ -25,10 +27,11 @@ static const unsigned char transitions[CONTAINER_ACTIONS][CONTAINER_STATES] = {
 };
 
 static const char *const action_names[CONTAINER_ACTIONS] = {
-    [CONTAINER_ON_CREATED] = "be created",    [CONTAINER_ON_START] = "start",
-    [CONTAINER_ON_STARTED] = "be started",    [CONTAINER_ON_EXEC] = "run another process",
-    [CONTAINER_ON_SHUTDOWN] = "be shut down", [CONTAINER_ON_EXITED] = "exit",
-    [CONTAINER_ON_DELETE] = "be deleted",     [CONTAINER_ON_RESTORE] = "be restored",
+    [CONTAINER_ON_CREATED] = "be created",  [CONTAINER_ON_START] = "start",
+    [CONTAINER_ON_STARTED] = "be started",  [CONTAINER_ON_EXEC] = "run another process",
+    [CONTAINER_ON_MOUNT] = "get a mount",   [CONTAINER_ON_SHUTDOWN] = "be shut down",
+    [CONTAINER_ON_EXITED] = "exit",         [CONTAINER_ON_DELETE] = "be deleted",
+    [CONTAINER_ON_RESTORE] = "be restored",
 };
 
 const char *
@@ -221,6 +224,7 @@ container_free(struct container *container)
     for (size_t i = 0; i < container->mount_source_count; i++)
         free(container->mount_sources[i]);
     free(container->mount_sources);
+    added_mounts_free(container);
     mutex_lock(&container->inbox->table.lock);
     tag_done(&container->tag);
     mutex_unlock(&container->inbox->table.lock);

@@ -13,6 +13,7 @@
  *     start      -         created   -         -         -
  *     started    -         running   -         -         -
  *     exec       -         -         running   -         -
+ *     mount      -         -         running   -         -
  *     shutdown   -         created   running   -         -
  *     exited     -         stopped   stopped   -         -
  *     delete     -         deleting  -         deleting  -
@@ -48,6 +49,7 @@
 
 #define SYSTEM_ID_BYTES 37 /* a GUID as text, NUL included */
 
+struct added_mount;
 struct container;
 struct layer_store;
 struct overlays;
@@ -70,6 +72,7 @@ enum container_action {
     CONTAINER_ON_START,
     CONTAINER_ON_STARTED,
     CONTAINER_ON_EXEC,
+    CONTAINER_ON_MOUNT,
     CONTAINER_ON_SHUTDOWN,
     CONTAINER_ON_EXITED,
     CONTAINER_ON_DELETE,
@@ -122,6 +125,7 @@ struct container {
     struct cgroup cgroup; /* set before the state is CREATED, constant then, as the next two */
     char **mount_sources; /* as they came, one a mount */
     size_t mount_source_count;
+    struct added_mount *mounts; /* added while it ran: see added_mount.h */
 
     enum container_state state GUARDED;
     enum stop_asked stop GUARDED;

@@ -74,6 +74,31 @@ events_come_in_the_order_of_a_life(void **state)
 }
 
 static void
+a_running_container_gets_each_mount_once_and_keeps_book_of_it(void **state)
+{
+    struct guest *guest = *state;
+    char path[256];
+    snprintf(path, sizeof path, "%s/vol1", guest->sandbox);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/v", "rw", true), STATUS_NOT_FOUND);
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/v", "rw", true), STATUS_OK);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "C:\\v\\", "rw", true),
+                     STATUS_ALREADY_EXISTS);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/w", "rw", false), STATUS_NOT_FOUND);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/v", NULL, false), STATUS_OK);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/v", NULL, false), STATUS_NOT_FOUND);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/v", "rw", true), STATUS_OK);
+
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
+    assert_true(guest_wait(guest, GUEST_ID_A, init, 20000).exited);
+    assert_int_equal(guest_mount(guest, GUEST_ID_A, "sandbox:///vol1", "/w", "rw", true),
+                     STATUS_FAILED_PRECONDITION);
+    guest_container_down(guest, GUEST_ID_A);
+}
+
+static void
 an_exit_is_named_after_what_was_asked(void **state)
 {
     struct guest *guest = *state;
@@ -512,6 +537,7 @@ main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(events_come_in_the_order_of_a_life),
+        CASE(a_running_container_gets_each_mount_once_and_keeps_book_of_it),
         CASE(an_exit_is_named_after_what_was_asked),
         CASE(each_state_refuses_what_it_does_not_allow),
         CASE(a_created_container_can_be_deleted_and_its_exit_is_told),

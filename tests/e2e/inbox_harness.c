@@ -374,6 +374,29 @@ guest_layers(struct guest *guest, const char *id, const char *target, bool add)
 }
 
 int
+guest_mount(struct guest *guest, const char *id, const char *source, const char *destination,
+            const char *option, bool add)
+{
+    REQUEST(call, id);
+    Gcs__V1__Mount mount = GCS__V1__MOUNT__INIT;
+    Gcs__V1__ContainerMount container_mount = GCS__V1__CONTAINER_MOUNT__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    char *options[] = {text_of(option)};
+    mount.source = text_of(source);
+    mount.destination = text_of(destination);
+    mount.options = options;
+    mount.n_options = option ? 1 : 0;
+    container_mount.mount = &mount;
+    settings.request_type =
+        add ? GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD : GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
+    settings.container_mount = &container_mount;
+    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    call.modify_settings = &settings;
+    return call_status(guest, &call);
+}
+
+int
 guest_volume(struct guest *guest, const char *layer, bool add, char ret_digest[65])
 {
     REQUEST(call, "");

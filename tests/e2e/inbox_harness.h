@@ -76,6 +76,8 @@ const char *guest_message(void);
 /* The steps of a container's life; each returns the status. */
 int guest_scratch(struct guest *guest, const char *target, bool add);
 int guest_layers(struct guest *guest, const char *id, const char *target, bool add);
+int guest_mount(struct guest *guest, const char *id, const char *source, const char *destination,
+                const char *option, bool add); /* ContainerMount; NULL: no option */
 int guest_volume(struct guest *guest, const char *layer, bool add,
                  char ret_digest[65]); /* standalone: BlockCims */
 int guest_create(struct guest *guest, const char *id, const struct guest_container *container);
