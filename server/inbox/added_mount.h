@@ -1,8 +1,8 @@
 /*
  * The mounts that a container got while it ran: a list, for taking one away again and for giving none twice.
  *
- * Threads: the list is changed by whoever has the container's key, and under the lock of the inbox's table; so either
- * of the two is enough to read it.
+ * Threads: the list is changed by whoever has the container's key, and under the lock of the inbox's table;
+ * so either of the two is enough to read it.
  */
 #ifndef SERVER_INBOX_ADDED_MOUNT_H
 #define SERVER_INBOX_ADDED_MOUNT_H

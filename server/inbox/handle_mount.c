@@ -69,6 +69,9 @@ mount_add(struct request *req, struct container *container, struct process *init
     struct stat info;
     CLEANUP(fd_closep)
     int source_fd = -1;
+    CLEANUP(tag_done)
+    struct tag tag = {0};
+    TRY(tag_of_container(req, &tag, err));
     if (added_mount_find(container, destination))
         return error_set(err, STATUS_ALREADY_EXISTS, 0, "container %s has a mount at '%.200s'", container->id,
                          destination);
@@ -88,8 +91,10 @@ mount_add(struct request *req, struct container *container, struct process *init
     bool done = status == STATUS_OK;
     if (done && !request_claim_answer(req))
         status = error_set(err, STATUS_DEADLINE_EXCEEDED, 0, "the mount came too late");
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        container_retag(container, &tag);
         return STATUS_OK;
+    }
     struct error undo;
     if (done && take(init, added, &undo) != STATUS_OK)
         LOG_ERROR("a mount that came too late is left", LOG_TEXT("container_id", container->id),

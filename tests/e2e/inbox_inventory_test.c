@@ -151,19 +151,20 @@ every_object_is_told_with_its_tag(void **state)
     assert_int_equal(STATUS_OK, guest_create(guest, GUEST_ID_A, &container));
     guest->tag = "";
     assert_int_equal(STATUS_OK, guest_run(guest, GUEST_ID_A, &init));
+    assert_int_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/y", "rw", true));
     guest->tag = "P";
     assert_int_equal(STATUS_OK, guest_exec(guest, GUEST_ID_A, &container, &process));
     guest->tag = "U";
     assert_int_equal(
         STATUS_OK, guest_exec(guest, GUEST_UVM, &(struct guest_container){.args = ARGS("pause")}, &process));
 
-    snprintf(
-        wanted, sizeof wanted,
-        "scratch s 'S'\nroot %.4s on s of volume 'R'\n"
-        "container 0000 state 3 init 0 ''\nprocess %u 'U'\n"
-        "container %.4s state 3 init %u 'C'\nsource sandbox:///there\nprocess %u init ''\nprocess %u 'P'\n"
-        "id %.4s 32\n",
-        GUEST_ID_A, process, GUEST_ID_A, init, init, process - 1, GUEST_ID_A);
+    snprintf(wanted, sizeof wanted,
+             "scratch s 'S'\nroot %.4s on s of volume 'R'\n"
+             "container 0000 state 3 init 0 ''\nprocess %u 'U'\n"
+             "container %.4s state 3 init %u 'C'\nsource sandbox:///there\nsource sandbox:///there\nprocess "
+             "%u init ''\nprocess %u 'P'\n"
+             "id %.4s 32\n",
+             GUEST_ID_A, process, GUEST_ID_A, init, init, process - 1, GUEST_ID_A);
     inventory_is(guest, wanted);
 }
 
@@ -173,6 +174,8 @@ a_tag_is_replaced_only_by_what_has_succeeded(void **state)
     struct guest *guest = *state;
     const struct guest_container pause = {.args = ARGS("pause")}, fails = {.args = ARGS("create-fails")};
     uint32_t process;
+    char path[128];
+    snprintf(path, sizeof path, "%s/there", guest->sandbox);
     guest->tag = "first";
     guest_container_up(guest, GUEST_ID_A, &pause);
     inventory_has(guest, "'first'\nprocess");
@@ -188,9 +191,15 @@ a_tag_is_replaced_only_by_what_has_succeeded(void **state)
     guest->container_tag = "signal";
     assert_int_equal(STATUS_OK, guest_signal(guest, GUEST_ID_A, process, 0));
     inventory_has(guest, " 'signal'\nprocess");
+    guest->container_tag = "mount";
+    assert_int_not_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///missing", "/x", "rw", true));
+    inventory_has(guest, " 'signal'\nprocess");
+    assert_int_equal(0, mkdir(path, 0777));
+    assert_int_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/x", "rw", true));
+    inventory_has(guest, " 'mount'\nsource sandbox:///there\nprocess");
     guest->container_tag = "shutdown";
     assert_int_equal(STATUS_OK, guest_shutdown(guest, GUEST_ID_A, true));
-    inventory_has(guest, " 'shutdown'\nprocess");
+    inventory_has(guest, " 'shutdown'\nsource");
 }
 
 static void
