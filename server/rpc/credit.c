@@ -16,8 +16,9 @@ struct pipe_key {
 /* Forgotten when nothing is on its way and nothing waits. */
 struct pipe {
     struct pipe_key key;
-    size_t sent_count, sent_bytes; /* copies sent and not acknowledged */
-    struct kept_answer *waiting;   /* oldest first */
+    struct kept_answer *sent; /* on their way, in the order they were first sent */
+    size_t sent_count, sent_bytes;
+    struct kept_answer *waiting; /* oldest first */
     UT_hash_handle hh;
 };
 
@@ -88,11 +89,11 @@ has_room(const struct pipe *pipe, size_t size)
 }
 
 static void
-send_copy(struct pipe *pipe, struct kept_answer *answer, struct outgoing **list)
+send_first(struct pipe *pipe, struct kept_answer *answer, struct outgoing **list)
 {
+    DL_APPEND(pipe->sent, answer);
     pipe->sent_count++;
     pipe->sent_bytes += answer->size;
-    answer->copies++;
     outgoing_add(list, answer);
 }
 
@@ -104,7 +105,7 @@ pump(struct credit *credit, struct pipe *pipe, struct outgoing **list)
         struct kept_answer *answer = pipe->waiting;
         DL_DELETE(pipe->waiting, answer);
         answer->waits = false;
-        send_copy(pipe, answer, list);
+        send_first(pipe, answer, list);
     }
     if (pipe->sent_count == 0 && !pipe->waiting) {
         HASH_DEL(credit->pipes, pipe);
@@ -117,17 +118,45 @@ credit_send(struct credit *credit, struct kept_answer *answer, struct outgoing *
 {
     if (answer->waits)
         return;
-    if (!answer->pipe)
-        answer->pipe = pipe_get(credit, &answer->route);
-    struct pipe *pipe = answer->pipe;
+    if (answer->pipe) {
+        outgoing_add(list, answer);
+        return;
+    }
+    struct pipe *pipe = pipe_get(credit, &answer->route);
     if (!pipe)
         return; /* no memory: the client repeats its request */
+    answer->pipe = pipe;
     if (!pipe->waiting && has_room(pipe, answer->size)) {
-        send_copy(pipe, answer, list);
+        send_first(pipe, answer, list);
         return;
     }
     DL_APPEND(pipe->waiting, answer);
     answer->waits = true;
+}
+
+static void
+take_off(struct kept_answer *answer)
+{
+    struct pipe *pipe = answer->pipe;
+    if (answer->waits) {
+        DL_DELETE(pipe->waiting, answer);
+    } else {
+        DL_DELETE(pipe->sent, answer);
+        pipe->sent_count--;
+        pipe->sent_bytes -= answer->size;
+    }
+    answer->pipe = NULL;
+    answer->waits = false;
+}
+
+void
+credit_arrived(struct credit *credit, struct kept_answer *answer, struct outgoing **list)
+{
+    struct pipe *pipe = answer->pipe;
+    if (pipe && !answer->waits)
+        while (pipe->sent != answer)
+            take_off(pipe->sent);
+    credit_give_back(credit, answer, list);
 }
 
 void
@@ -136,13 +165,7 @@ credit_give_back(struct credit *credit, struct kept_answer *answer, struct outgo
     struct pipe *pipe = answer->pipe;
     if (!pipe)
         return;
-    if (answer->waits)
-        DL_DELETE(pipe->waiting, answer);
-    pipe->sent_count -= answer->copies;
-    pipe->sent_bytes -= answer->copies * answer->size;
-    answer->pipe = NULL;
-    answer->copies = 0;
-    answer->waits = false;
+    take_off(answer);
     pump(credit, pipe, list);
 }
 

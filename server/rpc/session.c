@@ -103,21 +103,41 @@ window_put(struct window *window, uint64_t id)
     return true;
 }
 
+/* Forgets a kept answer, which is on no pipe any more. */
+static void
+entry_forget(struct sessions *sessions, struct session_entry *entry) REQUIRES(sessions->state.lock)
+{
+    struct session *session = entry->session;
+    session->kept_bytes -= entry->answer.size;
+    sessions->state.kept_bytes -= entry->answer.size;
+    HASH_DEL(session->entries, entry);
+    entry_free(entry);
+}
+
 /* The client has the answer, or wants none: a kept one is forgotten, a running request's will go nowhere. */
 static void
 entry_acknowledge(struct sessions *sessions, struct session_entry *entry, struct outgoing **list)
     REQUIRES(sessions->state.lock)
 {
-    struct session *session = entry->session;
+    if (entry->state == ENTRY_RUNNING) {
+        entry->unwanted = true;
+        return;
+    }
+    credit_arrived(&sessions->state.credit, &entry->answer, list);
+    entry_forget(sessions, entry);
+}
+
+/* Its session is over: nobody has the answer, and nobody will. */
+static void
+entry_end(struct sessions *sessions, struct session_entry *entry, struct outgoing **list)
+    REQUIRES(sessions->state.lock)
+{
     if (entry->state == ENTRY_RUNNING) {
         entry->unwanted = true;
         return;
     }
     credit_give_back(&sessions->state.credit, &entry->answer, list);
-    session->kept_bytes -= entry->answer.size;
-    sessions->state.kept_bytes -= entry->answer.size;
-    HASH_DEL(session->entries, entry);
-    entry_free(entry);
+    entry_forget(sessions, entry);
 }
 
 static void
@@ -136,9 +156,9 @@ session_end(struct sessions *sessions, struct session *session, struct outgoing 
     /* What waits goes first, or the credit of the others would send it. */
     HASH_ITER(hh, session->entries, entry, after)
     if (entry->answer.waits)
-        entry_acknowledge(sessions, entry, list);
+        entry_end(sessions, entry, list);
     HASH_ITER(hh, session->entries, entry, after)
-    entry_acknowledge(sessions, entry, list);
+    entry_end(sessions, entry, list);
     HASH_DEL(sessions->state.table, session);
     sessions->state.count--;
     session->ended = true;
@@ -285,16 +305,14 @@ session_is_open(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES])
     return open;
 }
 
-/* A request that was seen before: the answer takes the new way back. The client does not have it, so copies
- * sent before were lost and give their credit back; were they to count for ever, a connection that lost all
- * it was sent would stand still until the lease ends. */
+/* A request that was seen before: the answer takes the new way back. */
 static void
 repeat(struct sessions *sessions, struct session_entry *entry, const struct route *route,
        struct outgoing **list) REQUIRES(sessions->state.lock)
 {
     struct kept_answer *answer = &entry->answer;
     bool moved = answer->route.listener != route->listener || answer->route.pipe != route->pipe;
-    if (moved || !answer->waits)
+    if (moved)
         credit_give_back(&sessions->state.credit, answer, list);
     answer->route = *route;
     if (entry->state == ENTRY_KEPT)
@@ -310,9 +328,10 @@ admission_check(const struct session *session, uint64_t request_id, struct error
                          (unsigned long long)request_id, LIMIT_SESSION_WINDOW_IDS);
     size_t open_count = HASH_COUNT(session->entries);
     if (open_count >= LIMIT_SESSION_ANSWERS || session->kept_bytes >= LIMIT_SESSION_ANSWER_BYTES)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
-                         "%zu requests and %zu bytes of answers wait for acknowledgement", open_count,
-                         session->kept_bytes);
+        return error_set(
+            err, STATUS_RESOURCE_EXHAUSTED, 0,
+            "acknowledged_through: %zu requests and %zu bytes of answers wait for acknowledgement",
+            open_count, session->kept_bytes);
     return STATUS_OK;
 }
 

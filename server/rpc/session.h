@@ -48,11 +48,12 @@ MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_b
  *
  * ret  its entry, which session_answer() takes; NULL with STATUS_OK: a repeat. A repeat of a running request
  * moves its way back here and gets no answer of its own; a repeat of an answered one gets the kept answer
- * again, in place of the copies sent before: it says that they were lost, so they do not count any more.
+ * again, in the credit of the copy sent before: it says that that one was lost.
  *
  * UNAVAILABLE         no such session: the request must not be run
  * INVALID_ARGUMENT    the id is 0 or was acknowledged already
- * RESOURCE_EXHAUSTED  too many requests without acknowledgement
+ * RESOURCE_EXHAUSTED  too many requests without acknowledgement: the text begins with "acknowledged_through:"
+ *                     when they are this session's
  */
 MUST_CHECK enum status session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES],
                                      uint64_t request_id, const struct route *route,

@@ -101,7 +101,7 @@ admit(struct fixture *f, uint64_t number, uint32_t pipe)
     return admit_to(f, f->id, number, pipe);
 }
 
-static void
+static struct error
 assert_refused(struct fixture *f, uint64_t number, enum status expected)
 {
     struct error err = {0};
@@ -110,6 +110,7 @@ assert_refused(struct fixture *f, uint64_t number, enum status expected)
     assert_int_equal(session_admit(f->sessions, f->id, number, &route, &entry, &err), expected);
     assert_int_equal(err.status, expected);
     assert_null(entry);
+    return err;
 }
 
 static void
@@ -349,8 +350,9 @@ a_full_window_refuses_new_requests_until_answers_are_acknowledged(void **state)
     struct fixture *f = *state;
     serve(f, 1, LIMIT_SESSION_ANSWERS, 1, 16);
 
-    assert_refused(f, LIMIT_SESSION_ANSWERS + 1, STATUS_RESOURCE_EXHAUSTED);
-    assert_null(admit(f, 1, 1)); /* a repeat needs no room */
+    struct error err = assert_refused(f, LIMIT_SESSION_ANSWERS + 1, STATUS_RESOURCE_EXHAUSTED);
+    assert_memory_equal(err.text, "acknowledged_through:", 21); /* what a caller looks for */
+    assert_null(admit(f, 1, 1));                                /* a repeat needs no room */
     acknowledge_one(f, 500);
 
     struct session_entry *entry = admit(f, LIMIT_SESSION_ANSWERS + 1, 1);
@@ -490,9 +492,9 @@ a_connection_gets_at_most_its_credit_of_answers_and_the_rest_in_order(void **sta
     assert_int_equal(figures(f).waiting, 200 - LIMIT_PIPE_ANSWERS);
 
     acknowledge_one(f, 40);
-    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 1);
+    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 40);
     acknowledge(f, 10);
-    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 11);
+    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 40);
     for (uint64_t through = 11; through <= 200; through++)
         acknowledge(f, through);
 
@@ -610,17 +612,38 @@ a_connection_that_lost_all_it_was_sent_gets_it_again(void **state)
 }
 
 static void
-a_repeat_goes_behind_what_waits(void **state)
+a_repeat_takes_no_other_credit_than_its_own(void **state)
 {
     struct fixture *f = *state;
     serve(f, 1, LIMIT_PIPE_ANSWERS + 1, 1, 16);
 
-    assert_null(admit(f, 5, 1)); /* its copy's credit goes to the first that waits */
+    assert_null(admit(f, 5, 1)); /* on its way: sent again */
+    assert_last_sent(f, 5, 1);
+    assert_null(admit(f, LIMIT_PIPE_ANSWERS + 1, 1)); /* waits, and goes on waiting */
 
     assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 1);
+    assert_int_equal(figures(f).waiting, 1);
+    acknowledge_one(f, 1);
     assert_last_sent(f, LIMIT_PIPE_ANSWERS + 1, 1);
-    acknowledge(f, 1);
-    assert_last_sent(f, 5, 1);
+}
+
+static void
+what_was_sent_before_an_answer_that_arrived_has_left_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    serve(f, 1, 2 * LIMIT_PIPE_ANSWERS, 1, 16);
+    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS);
+
+    acknowledge_one(f, 10); /* 1 to 9, or what acknowledged them, were lost */
+
+    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 10);
+    assert_last_sent(f, LIMIT_PIPE_ANSWERS + 10, 1);
+    assert_int_equal(figures(f).kept, 2 * LIMIT_PIPE_ANSWERS - 1);
+    assert_null(admit(f, 3, 1)); /* one of them is asked for: it waits for its turn like the others */
+    assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 10);
+    acknowledge_one(f, LIMIT_PIPE_ANSWERS + 10);
+    assert_int_equal(figures(f).waiting, 0);
+    assert_last_sent(f, 3, 1);
 }
 
 /* -- leases -- */
@@ -671,6 +694,29 @@ the_end_of_a_lease_lets_the_answers_of_others_go(void **state)
     assert_int_equal(figures(f).sessions, 1);
     assert_int_equal(sent_count(f), LIMIT_PIPE_ANSWERS + 1);
     assert_last_sent(f, 4711, 1);
+}
+
+static void
+the_end_of_a_lease_says_nothing_about_what_others_were_sent_before(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    uint8_t other[SESSION_ID_BYTES];
+    assert_int_equal(session_open(f->sessions, ANSWER_MAX, other, &err), STATUS_OK);
+    answer(admit_to(f, other, 1, 1), 1, 16);
+    serve(f, 1, LIMIT_PIPE_ANSWERS, 1, 16);
+    int64_t first_is_over = after_the_lease();
+    while (clock_now_ns() <= first_is_over - LIMIT_SESSION_LEASE_MS * NS_PER_MS)
+        ;
+    session_acknowledge(f->sessions, other, 0, NULL, 0); /* renews it */
+
+    sessions_sweep(f->sessions, first_is_over);
+    for (uint64_t number = 2; number <= LIMIT_PIPE_ANSWERS + 1; number++)
+        answer(admit_to(f, other, number, 1), number, 16);
+
+    assert_int_equal(figures(f).sessions, 1);
+    assert_int_equal(figures(f).kept, LIMIT_PIPE_ANSWERS + 1);
+    assert_int_equal(figures(f).waiting, 1); /* the one sent first is still on its way */
 }
 
 static void
@@ -847,9 +893,11 @@ main(void)
         TEST(an_answer_that_moves_to_another_connection_gives_its_credit_back),
         TEST(a_waiting_answer_that_moves_no_longer_waits),
         TEST(a_connection_that_lost_all_it_was_sent_gets_it_again),
-        TEST(a_repeat_goes_behind_what_waits),
+        TEST(a_repeat_takes_no_other_credit_than_its_own),
+        TEST(what_was_sent_before_an_answer_that_arrived_has_left_the_connection),
         TEST(a_lease_that_ends_frees_all_and_sends_nothing),
         TEST(the_end_of_a_lease_lets_the_answers_of_others_go),
+        TEST(the_end_of_a_lease_says_nothing_about_what_others_were_sent_before),
         TEST(any_message_of_a_session_renews_its_lease),
         TEST(at_the_bound_the_session_that_rested_longest_makes_room),
         TEST(at_the_bound_nobody_is_put_out_who_is_owed_an_answer),
