@@ -19,8 +19,10 @@ static enum gcs_status
 connect_caller(struct gcs_connection *conn, const char *url, const struct gcs_options *options,
                struct error *err)
 {
-    struct caller_config config = {
-        .url = url, .timers = conn->timers, .answer_bytes_max = options->answer_bytes_max};
+    struct caller_config config = {.url = url,
+                                   .timers = conn->timers,
+                                   .answer_bytes_max = options->answer_bytes_max,
+                                   .repeat_ms = options->repeat_ms};
     uint32_t timeout_ms = options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     if (options->answer_bytes_max && options->answer_bytes_max < ANSWER_BYTES_MAX_MIN)
         return (enum gcs_status)error_set(err, STATUS_INVALID_ARGUMENT, 0,

@@ -101,6 +101,8 @@ struct gcs_options {
     uint32_t connect_timeout_ms; /* until there is a session; 0: 10,000 */
     uint32_t call_timeout_ms;    /* of the typed calls below; 0: 30,000 */
     uint32_t answer_bytes_max;   /* the largest answer to receive, at least 65,536; 0: 960 KiB */
+    uint32_t repeat_ms; /* how long an answer may take before its request is sent again, under the same id;
+                           doubled each time; 0: 2,000 */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "server/rpc/caller_internal.h"
 
 #define TIME_LIMIT_MS 30000 /* of a call that names none */
+#define REPEAT_MS     2000  /* nanomsg delivers what a connection takes, so hardly anything needs a repeat */
 
 /* nanomsg cuts a connection that brings more than it may receive, so the limit is not drawn tight. */
 #define RECEIVE_SLACK_BYTES (64 * 1024)
@@ -95,6 +96,7 @@ caller_new(const struct caller_config *config) NO_LOCK_CHECK
     caller->on_state = config->on_state;
     caller->state_arg = config->state_arg;
     caller->fail_fast = config->fail_fast;
+    caller->repeat_ns = (config->repeat_ms ? config->repeat_ms : REPEAT_MS) * NS_PER_MS;
     mutex_init(&caller->state.lock, RANK_CALLER);
     condition_init(&caller->state.changed);
     condition_init(&caller->state.watch);

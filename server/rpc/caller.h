@@ -3,9 +3,9 @@
  *
  * One raw REQ socket, own request ids, any number of calls in flight. The caller negotiates a session,
  * acknowledges answers (in the next request, or by a request without a body when none comes), repeats a call
- * whose answer does not come (same id: the server runs it once), keeps the session alive, and notices within
- * 20 ms when the connection is lost while calls are in flight (nanomsg does not tell:
- * NN_STAT_CURRENT_CONNECTIONS is polled).
+ * whose answer does not come (same id: the server runs it once) and with it the acknowledgements that may
+ * have been lost as well, keeps the session alive, and notices within 20 ms when the connection is lost while
+ * calls are in flight (nanomsg does not tell: NN_STAT_CURRENT_CONNECTIONS is polled).
  *
  * When the connection is lost
  *   with fail_fast     every call fails UNAVAILABLE at once; the next connection begins a new session
@@ -16,6 +16,10 @@
  * not know the session: it was started anew, or the lease ran out. Then the caller negotiates another. A call
  * that the server may have run fails UNAVAILABLE; one that was never sent, or sent once and refused by that
  * very answer, goes on in the new session.
+ *
+ * A refusal RESOURCE_EXHAUSTED whose text begins with "acknowledged_through:" says that the session has no
+ * room because the server has not heard what was acknowledged. Then that is told again, and the call is sent
+ * again until its deadline: it was not run.
  *
  * Answers that nobody waits for (late, repeated, of another session) are dropped and counted.
  *
@@ -62,7 +66,9 @@ struct caller_config {
     uint32_t answer_bytes_max; /* 0: 960 KiB */
     caller_state_fn *on_state; /* may be NULL */
     void *state_arg;
-    bool fail_fast; /* without a connection a call fails UNAVAILABLE at once instead of waiting for one */
+    uint32_t repeat_ms; /* how long an answer may take before its call is sent again; doubled each time, up
+                           to 30 s. 0: 2,000 */
+    bool fail_fast;     /* without a connection a call fails UNAVAILABLE at once instead of waiting for one */
 };
 
 MUST_CHECK enum status caller_start(const struct caller_config *config, struct caller **ret,

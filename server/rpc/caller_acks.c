@@ -17,6 +17,20 @@ through(const struct caller_acks *acks)
     return acks->open_count > 0 ? acks->open[0] - 1 : acks->next - 1;
 }
 
+/* Forgets the uncertain ids that `through` has come to cover. */
+static void
+told_trim(struct caller_acks *acks)
+{
+    if (acks->told_count == 0)
+        return;
+    for (size_t i = 0; i < CALLER_ACKS_RING; i++) {
+        if (acks->told[i] != 0 && acks->told[i] <= through(acks)) {
+            acks->told[i] = 0;
+            acks->told_count--;
+        }
+    }
+}
+
 uint64_t
 caller_acks_take(struct caller_acks *acks)
 {
@@ -76,31 +90,68 @@ caller_acks_note(const struct caller_acks *acks, struct caller_acks_note *ret)
     memcpy(ret->ids, acks->single, ret->count * sizeof ret->ids[0]);
 }
 
-void
+/* Takes an uncertain id out of the ring, to be told again. */
+static void
+tell_again(struct caller_acks *acks, uint64_t *slot)
+{
+    if (*slot > through(acks)) {
+        assert(acks->single_count < CALLER_ACKS_SINGLE_MAX);
+        acks->single[acks->single_count++] = *slot;
+        acks->untold++;
+    }
+    *slot = 0;
+    acks->told_count--;
+}
+
+struct caller_acks_told
 caller_acks_sent(struct caller_acks *acks, const struct caller_acks_note *note)
 {
+    struct caller_acks_told told = {.first = acks->told_next, .count = note->count};
     assert(note->count <= acks->single_count);
-    for (size_t i = 0; i < note->count; i++) {
-        acks->told[acks->told_next] = note->ids[i];
-        acks->told_next = (acks->told_next + 1) % CALLER_ACKS_TOLD_MAX;
-    }
     acks->single_count -= note->count;
     memmove(acks->single, &acks->single[note->count], acks->single_count * sizeof acks->single[0]);
     acks->untold = acks->single_count;
     /* Only one figure for all of them: when some are left, the next note follows at once. */
     acks->untold_bytes = 0;
+    for (size_t i = 0; i < note->count; i++) {
+        uint64_t *slot = &acks->told[acks->told_next++ % CALLER_ACKS_RING];
+        if (*slot != 0)
+            tell_again(acks, slot);
+        *slot = note->ids[i];
+        acks->told_count++;
+    }
+    return told;
 }
 
 void
-caller_acks_forget_sent(struct caller_acks *acks)
+caller_acks_certain(struct caller_acks *acks, struct caller_acks_told told)
 {
-    for (size_t i = 0; i < CALLER_ACKS_TOLD_MAX; i++) {
-        if (acks->told[i] > through(acks)) {
-            assert(acks->single_count < CALLER_ACKS_UNTOLD_MAX);
-            acks->single[acks->single_count++] = acks->told[i];
-            acks->untold++;
-        }
-        acks->told[i] = 0;
+    for (uint64_t place = told.first; place < told.first + told.count; place++) {
+        uint64_t *slot = &acks->told[place % CALLER_ACKS_RING];
+        if (acks->told_next - place > CALLER_ACKS_RING || *slot == 0)
+            continue; /* another's place by now, or taken out before */
+        *slot = 0;
+        acks->told_count--;
     }
-    acks->told_next = 0;
+}
+
+bool
+caller_acks_should_ask(struct caller_acks *acks)
+{
+    if (acks->told_count >= CALLER_ACKS_UNCERTAIN)
+        told_trim(acks);
+    return acks->told_count >= CALLER_ACKS_UNCERTAIN;
+}
+
+void
+caller_acks_recall(struct caller_acks *acks, size_t count)
+{
+    uint64_t oldest = acks->told_next; /* modulo the ring */
+    for (size_t i = 0; acks->told_count > 0 && count > 0 && i < CALLER_ACKS_RING; i++) {
+        uint64_t *slot = &acks->told[(oldest + i) % CALLER_ACKS_RING];
+        if (*slot == 0)
+            continue;
+        tell_again(acks, slot);
+        count--;
+    }
 }

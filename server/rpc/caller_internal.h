@@ -32,8 +32,11 @@ struct call {
     unsigned sends;    /* in the session */
     bool in_flight;    /* in state.flight */
     bool in_outbox;
-    bool sign_of_life;   /* the caller's own */
-    uint32_t timeout_ms; /* as told to the server at the first sending */
+    bool sign_of_life;            /* the caller's own */
+    bool asks;                    /* a sign of life that makes acknowledgements certain */
+    uint32_t sp_id;               /* of the last message that carried it */
+    struct caller_acks_told told; /* what that message acknowledged */
+    uint32_t timeout_ms;          /* as told to the server at the first sending */
     int64_t deadline_ns;
     int64_t repeat_ns, repeat_step_ns;
     caller_answer_fn *on_answer;
@@ -54,6 +57,7 @@ struct caller {
     caller_state_fn *on_state;
     void *state_arg;
     bool fail_fast;
+    int64_t repeat_ns; /* before the first repeat of a call, or of Negotiate */
     struct caller_socket sock;
     pthread_t receiver, watcher;
     struct timer tick;
@@ -94,10 +98,12 @@ struct caller {
         struct call *outbox GUARDED; /* those to be sent */
         struct call *flight GUARDED; /* those that were sent, by id */
         struct caller_acks acks GUARDED;
-        int64_t ack_due_ns GUARDED; /* 0: no acknowledgement is owed */
-        int64_t sent_ns GUARDED;    /* the last message to the server */
-        int64_t ping_ns GUARDED;    /* the last sign of life that was asked for */
-        int64_t tick_ns GUARDED;    /* when the tick is due */
+        bool asking GUARDED;           /* a sign of life that asks is under way */
+        int64_t told_again_ns GUARDED; /* when what may have been lost was told again */
+        int64_t ack_due_ns GUARDED;    /* 0: no acknowledgement is owed */
+        int64_t sent_ns GUARDED;       /* the last message to the server */
+        int64_t ping_ns GUARDED;       /* the last sign of life that was asked for */
+        int64_t tick_ns GUARDED;       /* when the tick is due */
         struct caller_counters counters GUARDED;
 
         bool reporting GUARDED;       /* a thread is in on_state */
@@ -144,6 +150,9 @@ void caller_unlist(struct caller *caller, struct call *call, size_t answer_bytes
 
 /* A call of the caller's own: a sign of life whose answer is of no interest. */
 void caller_ping(struct caller *caller, int64_t now_ns) REQUIRES(caller->state.lock);
+
+/* A sign of life that tells again what the server may not have heard: its answer makes that certain. */
+void caller_ask(struct caller *caller, int64_t now_ns) REQUIRES(caller->state.lock);
 
 /* -- caller.c */
 

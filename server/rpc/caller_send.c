@@ -3,11 +3,8 @@
 #include "server/base/clock.h"
 #include "server/rpc/caller_internal.h"
 
-/* How long to wait for an answer before asking again; doubled each time. nanomsg delivers what a connection
- * takes, so a repeat is needed only when the server lost an answer. */
-#define REPEAT_NS        (2 * NS_PER_S)
+/* How long the doubled waits for an answer become. */
 #define REPEAT_NS_MAX    (30 * NS_PER_S)
-
 #define NEGOTIATE_NS_MAX (16 * NS_PER_S)
 
 /* The protocol version we speak; 4 is the reference's as well (spec/bridge.md 3.1). */
@@ -82,7 +79,7 @@ send_negotiate(struct caller *caller, int64_t now_ns) REQUIRES(caller->state.loc
 
 /* Sends a request of the session (or, with no call, only what it acknowledges). */
 static bool
-send_in_session(struct caller *caller, const struct call *call, int64_t now_ns) REQUIRES(caller->state.lock)
+send_in_session(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(caller->state.lock)
 {
     struct caller_acks_note note;
     caller_acks_note(&caller->state.acks, &note);
@@ -93,10 +90,14 @@ send_in_session(struct caller *caller, const struct call *call, int64_t now_ns) 
     request.acknowledged = note.ids;
     request.n_acknowledged = note.count;
     request.timeout_ms = call ? call->timeout_ms : 0;
-    if (!send_message(caller, next_sp_id(caller), &request, call ? call->bytes : NULL, call ? call->size : 0,
-                      now_ns))
+    uint32_t sp_id = next_sp_id(caller);
+    if (!send_message(caller, sp_id, &request, call ? call->bytes : NULL, call ? call->size : 0, now_ns))
         return false;
-    caller_acks_sent(&caller->state.acks, &note);
+    struct caller_acks_told told = caller_acks_sent(&caller->state.acks, &note);
+    if (call) {
+        call->sp_id = sp_id;
+        call->told = told;
+    }
     caller->state.ack_due_ns = caller->state.acks.untold ? now_ns : 0;
     return true;
 }
@@ -110,7 +111,7 @@ may_go(struct caller *caller, struct call *call) REQUIRES(caller->state.lock)
         return false;
     if (call->id == 0)
         call->id = caller_acks_take(&caller->state.acks);
-    return call->id != 0; /* otherwise an old call holds the window back */
+    return call->id != 0; /* otherwise the server keeps as much as it can */
 }
 
 static bool
@@ -119,7 +120,7 @@ send_call(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(cal
     if (call->sends == 0) {
         int64_t left_ms = (call->deadline_ns - now_ns) / NS_PER_MS;
         call->timeout_ms = left_ms < 1 ? 1 : (uint32_t)left_ms;
-        call->repeat_step_ns = REPEAT_NS;
+        call->repeat_step_ns = caller->repeat_ns;
     }
     if (!send_in_session(caller, call, now_ns))
         return false;
@@ -147,6 +148,8 @@ caller_pump(struct caller *caller, int64_t now_ns)
         send_negotiate(caller, now_ns);
         return;
     }
+    if (caller->state.confirmed && !caller->state.asking && caller_acks_should_ask(&caller->state.acks))
+        caller_ask(caller, now_ns);
     /* What has to wait is passed by repeats and signs of life, never by another new call. */
     struct call *call, *after;
     DL_FOREACH_SAFE2(caller->state.outbox, call, after, out_next)

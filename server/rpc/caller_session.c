@@ -28,13 +28,20 @@
 #define ACK_BYTES    (LIMIT_PIPE_ANSWER_BYTES / 4)
 
 /* How long a sign of life may take before another is asked for. */
-#define PING_MS      5000
+#define PING_MS    5000
 
-#define NEGOTIATE_NS (2 * NS_PER_S)
-#define REFUSED_NS   (500 * NS_PER_MS)
+#define REFUSED_NS (500 * NS_PER_MS)
 
-/* How the server begins the refusal of a request whose session it does not know: the field at fault. */
+/* How the server begins the refusal of a request whose session it does not know, and of one that its session
+ * has no room for: the field at fault. */
 #define UNKNOWN_SESSION "session_id:"
+#define SESSION_FULL    "acknowledged_through:"
+
+/* How long to wait for room. */
+#define ROOM_NS (50 * NS_PER_MS)
+
+/* What may have been lost is told again no more often than this: it takes its time to get there. */
+#define TELL_AGAIN_NS (50 * NS_PER_MS)
 
 /* -- calls ------------------------------------------------------------------------------------------------
  */
@@ -51,6 +58,8 @@ caller_unlist(struct caller *caller, struct call *call, size_t answer_bytes)
     if (call->id != 0)
         caller_acks_done(&caller->state.acks, call->id, answer_bytes);
     call->in_flight = call->in_outbox = false;
+    if (call->asks)
+        caller->state.asking = false;
 }
 
 static void
@@ -80,6 +89,7 @@ call_reset(struct caller *caller, struct call *call) REQUIRES(caller->state.lock
     call->in_flight = false;
     call->id = 0;
     call->sends = 0;
+    call->told = (struct caller_acks_told){0};
 }
 
 static void
@@ -90,8 +100,8 @@ ignore_answer(void *arg, const Gcs__V1__Response *response, const struct error *
     (void)err;
 }
 
-void
-caller_ping(struct caller *caller, int64_t now_ns)
+static void
+sign_of_life(struct caller *caller, bool asks, int64_t now_ns) REQUIRES(caller->state.lock)
 {
     Gcs__V1__Ping ping = GCS__V1__PING__INIT;
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
@@ -103,7 +113,22 @@ caller_ping(struct caller *caller, int64_t now_ns)
     if (!call)
         return;
     call->sign_of_life = true;
+    call->asks = asks;
+    caller->state.asking |= asks;
     caller_enter(caller, call);
+}
+
+void
+caller_ping(struct caller *caller, int64_t now_ns)
+{
+    sign_of_life(caller, false, now_ns);
+}
+
+void
+caller_ask(struct caller *caller, int64_t now_ns)
+{
+    caller_acks_recall(&caller->state.acks, LIMIT_ACKNOWLEDGED_IDS); /* what one message can tell */
+    sign_of_life(caller, true, now_ns);
 }
 
 /* -- connection -------------------------------------------------------------------------------------------
@@ -116,7 +141,7 @@ connection_lost(struct caller *caller, struct call **ended) REQUIRES(caller->sta
     caller->state.confirmed = false;
     caller->state.blocked = false;
     caller->state.negotiate_sp = 0;
-    caller_acks_forget_sent(&caller->state.acks);
+    caller_acks_recall(&caller->state.acks, SIZE_MAX);
     if (caller->fail_fast) {
         caller->state.open = false;
         caller_end_all(caller, STATUS_UNAVAILABLE, "the connection to %s was lost", ended);
@@ -139,7 +164,7 @@ connection_found(struct caller *caller, int64_t now_ns) REQUIRES(caller->state.l
 {
     caller->state.connected = true;
     caller->state.negotiate_at_ns = now_ns;
-    caller->state.negotiate_step_ns = NEGOTIATE_NS;
+    caller->state.negotiate_step_ns = caller->repeat_ns;
     if (!caller->state.open)
         return;
     /* Answers may have been lost with the old connection: what was sent is repeated, in order. Then a sign of
@@ -286,7 +311,7 @@ session_unknown(struct caller *caller, struct call *call, int64_t now_ns, struct
         caller->state.open = false;
         caller->state.confirmed = false;
         caller->state.negotiate_at_ns = now_ns;
-        caller->state.negotiate_step_ns = NEGOTIATE_NS;
+        caller->state.negotiate_step_ns = caller->repeat_ns;
     }
     if (call->sends > 1) {
         end_call(caller, call, STATUS_UNAVAILABLE,
@@ -336,10 +361,10 @@ find_call(struct caller *caller, const struct answer *answer) REQUIRES(caller->s
 }
 
 static bool
-says_unknown_session(const struct answer *answer)
+blames(const struct answer *answer, enum status status, const char *field)
 {
-    return answer->response && answer->response->status == STATUS_UNAVAILABLE &&
-           strncmp(answer->response->message, UNKNOWN_SESSION, strlen(UNKNOWN_SESSION)) == 0;
+    return answer->response && answer->response->status == status &&
+           strncmp(answer->response->message, field, strlen(field)) == 0;
 }
 
 /* An answer of the session came: it is alive. */
@@ -351,6 +376,28 @@ session_confirm(struct caller *caller) REQUIRES(caller->state.lock)
     caller->state.confirmed = true;
     caller->state.ready_count++;
     pthread_cond_broadcast(&caller->state.changed);
+}
+
+/* Something was lost: tells again what the server may not have heard. */
+static void
+tell_again(struct caller *caller, int64_t now_ns) REQUIRES(caller->state.lock)
+{
+    if (now_ns - caller->state.told_again_ns < TELL_AGAIN_NS)
+        return;
+    caller->state.told_again_ns = now_ns;
+    caller_acks_recall(&caller->state.acks, SIZE_MAX);
+    if (caller->state.acks.untold > 0)
+        caller->state.ack_due_ns = now_ns;
+}
+
+/* The session has no room for the call, which was not run, since acknowledgements were lost: the call is sent
+ * again soon. */
+static void
+session_full(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(caller->state.lock)
+{
+    tell_again(caller, now_ns);
+    if (call->repeat_ns > now_ns + ROOM_NS)
+        call->repeat_ns = now_ns + ROOM_NS;
 }
 
 /* Gives the answer to its call, which is in no list any more. */
@@ -386,10 +433,15 @@ take_answer(struct caller *caller, uint32_t sp_id, const struct answer *answer)
         struct call *call = find_call(caller, answer);
         if (!call) {
             caller->state.counters.dropped++;
-        } else if (says_unknown_session(answer)) {
+        } else if (blames(answer, STATUS_UNAVAILABLE, UNKNOWN_SESSION)) {
             session_unknown(caller, call, now_ns, &ended);
+        } else if (blames(answer, STATUS_RESOURCE_EXHAUSTED, SESSION_FULL)) {
+            session_confirm(caller);
+            session_full(caller, call, now_ns);
         } else {
             session_confirm(caller);
+            if (sp_id == call->sp_id)
+                caller_acks_certain(&caller->state.acks, call->told);
             caller_unlist(caller, call, answer->size);
             caller->state.counters.answered++;
             answered = call;
@@ -420,17 +472,22 @@ caller_take(struct caller *caller, uint32_t sp_id, const void *bytes, size_t siz
 /* -- time -------------------------------------------------------------------------------------------------
  */
 
-static void
+/* Whether the call is to be repeated. */
+static bool
 check_call(struct caller *caller, struct call *call, int64_t now_ns, struct call **ended)
     REQUIRES(caller->state.lock)
 {
+    bool repeats = false;
     if (now_ns >= call->deadline_ns + (call->sends > 0 ? GRACE_NS : 0))
         end_call(caller, call, STATUS_DEADLINE_EXCEEDED,
                  call->sends > 0 ? "no answer from %s within the time limit"
                                  : "no connection with %s within the time limit; the call was never sent",
                  ended);
     else if (call->in_flight && !call->in_outbox && now_ns >= call->repeat_ns)
+        repeats = true;
+    if (repeats)
         caller_outbox_append(caller, call);
+    return repeats;
 }
 
 /* Before the lease runs out, and while a connection that came back has not shown that it knows the session.
@@ -453,8 +510,13 @@ caller_tick(struct timer *timer, void *arg)
     mutex_lock(&caller->state.lock);
     int64_t now_ns = clock_now_ns();
     caller_look(caller, now_ns, &ended);
+    bool repeats = false;
     DL_FOREACH_SAFE(caller->state.calls, call, after)
-    check_call(caller, call, now_ns, &ended);
+    repeats |= check_call(caller, call, now_ns, &ended);
+    /* Maybe not the call was lost but what the server waits for: a connection whose credit is used up by
+     * answers that we have, and that it was told of in vain, gets nothing more. */
+    if (repeats)
+        tell_again(caller, now_ns);
     if (ping_is_due(caller, now_ns))
         caller_ping(caller, now_ns);
     caller_pump(caller, now_ns);

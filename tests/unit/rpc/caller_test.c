@@ -45,6 +45,7 @@ struct fixture {
     struct timers *timers;
     struct caller *caller;
     struct record *record;
+    uint32_t repeat_ms; /* 0: the default */
 };
 
 /* The arg of a call: which outcome it fills in. */
@@ -173,6 +174,7 @@ start(struct fixture *fix, bool fail_fast)
                                    .timers = fix->timers,
                                    .on_state = on_state,
                                    .state_arg = fix->record,
+                                   .repeat_ms = fix->repeat_ms,
                                    .fail_fast = fail_fast};
     assert_int_equal(caller_start(&config, &fix->caller, &err), STATUS_OK);
 }
@@ -434,6 +436,89 @@ a_large_answer_is_acknowledged_at_once(void **state)
     assert_true(clock_now_ns() - before_ns < WAIT_NS);
     rep_request_done(&got);
     rep_request_done(&ack);
+}
+
+static void
+an_acknowledgement_that_may_be_lost_is_told_again_with_the_next_repeat(void **state)
+{
+    struct fixture *fix = *state;
+    struct rep_request got[2], next;
+    bool told = false, told_again = false;
+    fix->repeat_ms = 100;
+    start_ready(fix, false);
+    for (size_t i = 0; i < 2; i++)
+        call_ok(fix, i, 0);
+    for (size_t i = 0; i < 2; i++)
+        rep_server_receive_call(&fix->server, &got[i]);
+
+    rep_server_status(&fix->server, &got[1], STATUS_OK, ""); /* and what acknowledges it is lost */
+    while (!told_again) {
+        rep_server_receive(&fix->server, &next);
+        bool tells = next.call->n_acknowledged == 1 && next.call->acknowledged[0] == 2;
+        told_again = told && tells && next.call->body_case == GCS__V1__REQUEST__BODY_HEALTH;
+        told |= tells;
+        if (told_again)
+            assert_int_equal(next.call->request_id, 1);
+        rep_request_done(&next);
+    }
+
+    for (size_t i = 0; i < 2; i++)
+        rep_request_done(&got[i]);
+}
+
+/* Messages without a body get no answer, so nobody knows whether they arrived. */
+static void
+what_only_messages_without_an_answer_acknowledged_is_told_again_by_one_with(void **state)
+{
+    enum { ROUNDS_MAX = 500, EACH = 32 };
+    struct fixture *fix = *state;
+    struct rep_request oldest, got;
+    unsigned asked = 0;
+    start_ready(fix, false);
+    call_ok(fix, 0, 0); /* holds back what is acknowledged all at once */
+    rep_server_receive_call(&fix->server, &oldest);
+
+    for (size_t round = 0; asked == 0; round++) {
+        assert_true(round < ROUNDS_MAX);
+        for (size_t i = 0; i < EACH; i++)
+            call_ok(fix, 1 + i, 0);
+        for (size_t answered = 0; answered < EACH; rep_request_done(&got)) {
+            rep_server_receive(&fix->server, &got);
+            if (got.call->body_case == GCS__V1__REQUEST__BODY_HEALTH) {
+                rep_server_status(&fix->server, &got, STATUS_OK, "");
+                answered++;
+            } else if (got.call->body_case == GCS__V1__REQUEST__BODY_PING) {
+                asked += got.call->n_acknowledged == LIMIT_ACKNOWLEDGED_IDS;
+                rep_server_pong(&fix->server, &got, 0);
+            }
+        }
+        assert_true(wait_finished(fix->record, (round + 1) * EACH));
+    }
+
+    rep_request_done(&oldest);
+}
+
+static void
+a_session_without_room_is_no_outcome_and_the_call_is_sent_again(void **state)
+{
+    struct fixture *fix = *state;
+    struct rep_request got, again;
+    start_ready(fix, false);
+
+    call_ok(fix, 0, 0);
+    rep_server_receive_call(&fix->server, &got);
+    rep_server_status(&fix->server, &got, STATUS_RESOURCE_EXHAUSTED,
+                      "acknowledged_through: 1024 requests and 9 bytes of answers wait for acknowledgement");
+    rep_server_receive_call(&fix->server, &again);
+    rep_server_status(&fix->server, &again, STATUS_RESOURCE_EXHAUSTED, "2048 requests are under way");
+
+    assert_true(wait_finished(fix->record, 1));
+    struct outcome outcome = outcome_of(fix->record, 0);
+    assert_int_equal(again.call->request_id, got.call->request_id);
+    assert_int_equal(outcome.times, 1);
+    assert_int_equal(outcome.response_status, STATUS_RESOURCE_EXHAUSTED); /* the second: another reason */
+    rep_request_done(&got);
+    rep_request_done(&again);
 }
 
 static void
@@ -914,6 +999,9 @@ main(void)
         TEST(the_next_request_acknowledges_what_was_answered),
         TEST(a_request_without_a_body_acknowledges_when_nothing_else_is_to_be_sent),
         TEST(a_large_answer_is_acknowledged_at_once),
+        TEST(an_acknowledgement_that_may_be_lost_is_told_again_with_the_next_repeat),
+        TEST(what_only_messages_without_an_answer_acknowledged_is_told_again_by_one_with),
+        TEST(a_session_without_room_is_no_outcome_and_the_call_is_sent_again),
         TEST(the_session_is_kept_alive_before_its_lease_ends),
         TEST(a_call_ends_at_its_deadline_and_its_late_answer_is_dropped),
         TEST(without_a_server_a_call_waits_until_its_deadline_and_says_it_was_never_sent),
