@@ -62,12 +62,14 @@
 #define LIMIT_NAME_BYTES         255 /* volume ids, layer file names: one path component */
 
 /* A container's specification. */
-#define LIMIT_ARGS           1024
-#define LIMIT_ENV            1024
-#define LIMIT_ENV_BYTES      (128 * 1024) /* args and env together; execve(2) takes 128 KiB a string */
-#define LIMIT_MOUNTS         256
-#define LIMIT_MOUNT_OPTIONS  32
-#define LIMIT_MOUNT_DEPTH    32
+#define LIMIT_ARGS          1024
+#define LIMIT_ENV           1024
+#define LIMIT_ENV_BYTES     (128 * 1024) /* args and env together; execve(2) takes 128 KiB a string */
+#define LIMIT_MOUNTS        256
+#define LIMIT_MOUNT_OPTIONS 32
+#define LIMIT_MOUNT_DEPTH   32
+#define LIMIT_REMOVAL_MS    20000 /* one sandbox directory with all its contents: some million files in memory \
+                                   */
 #define LIMIT_PATH_COMPONENT 255
 #define LIMIT_PATH_BYTES     4095
 #define LIMIT_HOSTNAME_BYTES 63

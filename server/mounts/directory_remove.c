@@ -9,13 +9,17 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "server/base/fd.h"
 #include "server/mounts/sandbox_open.h"
 #include "server/mounts/sandbox_root_fields.h"
 
-/* Passes over one directory, each of which takes a level away. A tree that takes more does not fit in memory
- * or on disk: somebody still adds to it. */
-#define PASSES_MAX 10000000
+/* One directory being emptied. */
+struct clearing {
+    int top_fd;          /* what is moved up comes here */
+    uint64_t number;     /* and gets this name, or a later one */
+    int64_t deadline_ns; /* monotonic */
+};
 
 /* How often a directory that was emptied is tried again when somebody puts something into it meanwhile. */
 #define REMOVALS_MAX 100
@@ -77,27 +81,28 @@ entry_remove(int dir_fd, const char *name)
     return -1;
 }
 
-/* Moves `name` from `dir_fd` up into `top_fd`, under a number that is free there; 0 or -1 with errno. */
+/* Moves `name` from `dir_fd` up into the top, under a number that is free there; 0 or -1 with errno. */
 static int
-entry_raise(int dir_fd, const char *name, int top_fd, uint64_t *number)
+entry_raise(int dir_fd, const char *name, struct clearing *clearing)
 {
     for (;;) {
         char raised[32];
-        snprintf(raised, sizeof raised, "%" PRIu64, (*number)++);
-        if (renameat2(dir_fd, name, top_fd, raised, RENAME_NOREPLACE) == 0)
+        snprintf(raised, sizeof raised, "%" PRIu64, clearing->number++);
+        if (renameat2(dir_fd, name, clearing->top_fd, raised, RENAME_NOREPLACE) == 0)
             return 0;
         if (errno != EEXIST)
             return has_changed(errno) ? 0 : -1;
     }
 }
 
-typedef int entry_fn(int dir_fd, const char *name, int top_fd, uint64_t *number);
+typedef int entry_fn(int dir_fd, const char *name, struct clearing *clearing);
 
-/* Calls `act` on each entry, again and again until a pass sees none; 0 or -1 with errno. */
+/* Calls `act` on each entry, again and again until a pass sees none; 0 or -1 with errno, ENOTEMPTY at the
+ * deadline. */
 static int
-entries_clear(DIR *dir, int top_fd, uint64_t *number, entry_fn *act)
+entries_clear(DIR *dir, struct clearing *clearing, entry_fn *act)
 {
-    for (int pass = 0; pass < PASSES_MAX; pass++) {
+    for (;;) {
         bool seen = false;
         rewinddir(dir);
         for (;;) {
@@ -110,28 +115,30 @@ entries_clear(DIR *dir, int top_fd, uint64_t *number, entry_fn *act)
             if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
                 continue;
             seen = true;
-            if (act(dirfd(dir), entry->d_name, top_fd, number) < 0)
+            if (act(dirfd(dir), entry->d_name, clearing) < 0)
                 return -1;
+            if (clock_now_ns() >= clearing->deadline_ns) {
+                errno = ENOTEMPTY;
+                return -1;
+            }
         }
         if (!seen)
             return 0;
     }
-    errno = ENOTEMPTY;
-    return -1;
 }
 
 /* An entry two levels down: goes, or comes up one. */
 static int
-grandchild_clear(int dir_fd, const char *name, int top_fd, uint64_t *number)
+grandchild_clear(int dir_fd, const char *name, struct clearing *clearing)
 {
     if (entry_remove(dir_fd, name) == 0)
         return 0;
-    return errno == ENOTEMPTY ? entry_raise(dir_fd, name, top_fd, number) : -1;
+    return errno == ENOTEMPTY ? entry_raise(dir_fd, name, clearing) : -1;
 }
 
 /* An entry of the top directory: goes, with its own entries if need be. */
 static int
-child_clear(int dir_fd, const char *name, int top_fd, uint64_t *number)
+child_clear(int dir_fd, const char *name, struct clearing *clearing)
 {
     if (entry_remove(dir_fd, name) == 0)
         return 0;
@@ -141,31 +148,31 @@ child_clear(int dir_fd, const char *name, int top_fd, uint64_t *number)
     DIR *child = dir_open(dir_fd, name);
     if (!child)
         return has_changed(errno) ? 0 : -1; /* the next pass sees what it is now */
-    if (entries_clear(child, top_fd, number, grandchild_clear) < 0)
+    if (entries_clear(child, clearing, grandchild_clear) < 0)
         return -1;
     return entry_remove(dir_fd, name) == 0 || errno == ENOTEMPTY ? 0 : -1;
 }
 
 /* Empties the directory; 0 or -1 with errno. */
 static int
-directory_empty(int parent_fd, const char *name)
+directory_empty(int parent_fd, const char *name, int64_t deadline_ns)
 {
     CLEANUP(dir_closep)
     DIR *dir = dir_open(parent_fd, name);
     if (!dir)
         return -1;
-    uint64_t number = 0;
-    return entries_clear(dir, dirfd(dir), &number, child_clear);
+    struct clearing clearing = {.top_fd = dirfd(dir), .deadline_ns = deadline_ns};
+    return entries_clear(dir, &clearing, child_clear);
 }
 
 /* Removes whatever has the name, with all that is in it; 0 or -1 with errno. */
 static int
-renamed_remove(int parent_fd, const char *name)
+renamed_remove(int parent_fd, const char *name, int64_t deadline_ns)
 {
     for (int attempt = 0; attempt < REMOVALS_MAX; attempt++) {
         if (entry_remove(parent_fd, name) == 0)
             return 0;
-        if (errno != ENOTEMPTY || (directory_empty(parent_fd, name) < 0 && !has_changed(errno)))
+        if (errno != ENOTEMPTY || (directory_empty(parent_fd, name, deadline_ns) < 0 && !has_changed(errno)))
             return -1;
     }
     errno = ENOTEMPTY;
@@ -227,6 +234,7 @@ directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t na
                                   : error_set(err, STATUS_DATA_LOSS, errno,
                                               "rename sandbox directory 'sandbox:///%s' to remove it", path);
     removal->parent_fd = TAKE_FD(parent);
+    removal->patience_ns = root->options.removal_ms * NS_PER_MS;
     return STATUS_OK;
 }
 
@@ -237,7 +245,7 @@ directory_removal_end(struct directory_removal *removal, struct error *err)
     int parent = TAKE_FD(removal->parent_fd);
     if (parent < 0)
         return STATUS_OK;
-    if (renamed_remove(parent, removal->name) < 0)
+    if (renamed_remove(parent, removal->name, clock_now_ns() + removal->patience_ns) < 0)
         return error_set(err, errno == ENOTEMPTY ? STATUS_ABORTED : STATUS_DATA_LOSS, errno,
                          "remove the contents of a sandbox directory, now called '%s'", removal->name);
     return STATUS_OK;

@@ -22,6 +22,7 @@ struct sandbox_root;
 struct directory_removal {
     int parent_fd;  /* -1: nothing is left to do */
     char name[256]; /* in `parent_fd` */
+    int64_t patience_ns;
 };
 
 #define DIRECTORY_REMOVAL_EMPTY ((struct directory_removal){.parent_fd = -1})
@@ -41,8 +42,9 @@ MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const 
                                                bool contents, struct directory_removal *removal,
                                                struct error *err);
 
-/* Removes what was renamed, and closes. ABORTED: somebody keeps adding to it, so some of it is left, under a
- * name that no mount can have. DATA_LOSS: some of it cannot be removed. */
+/* Removes what was renamed, and closes. ABORTED: it took longer than the root's removal_ms, since somebody
+ * keeps adding to it, so some of it is left, under a name that no mount can have. DATA_LOSS: some of it
+ * cannot be removed. */
 MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, struct error *err);
 
 #endif

@@ -15,9 +15,11 @@
 #define SERVER_MOUNTS_SANDBOX_ROOT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "server/base/error.h"
+#include "server/base/limits.h"
 #include "server/mounts/sandbox_path.h"
 
 struct sandbox_root;
@@ -28,11 +30,13 @@ struct sandbox_root_options {
     mode_t parent_mode;   /* of the directories on the way to it: 0755 */
     bool allow_submounts; /* mount points below the root may be crossed */
     bool keep;            /* directories stay when the last container that held them is deleted */
-    const char
-        *journal; /* where to keep note of what was made, for a successor; outside the root; NULL: nowhere */
+    uint32_t removal_ms;  /* how long one directory's removal may take: a container that has a directory above
+                           * it mounted can add to it as fast as it goes, and a worker is held meanwhile */
+    const char *journal;  /* where note is kept of what was made, for a successor; NULL: nowhere */
 };
 
-#define SANDBOX_ROOT_OPTIONS_DEFAULT ((struct sandbox_root_options){.leaf_mode = 0777, .parent_mode = 0755})
+#define SANDBOX_ROOT_OPTIONS_DEFAULT                                                                         \
+    ((struct sandbox_root_options){.leaf_mode = 0777, .parent_mode = 0755, .removal_ms = LIMIT_REMOVAL_MS})
 
 /*
  * Opens the directory `path`, and makes it (mode 0755, its parent must exist) when it is missing.

@@ -28,7 +28,9 @@ static void
 modes_are_options_and_a_named_parent_gets_the_leaf_mode(void **state)
 {
     struct sandbox_fixture *fixture = *state;
-    struct sandbox_root_options options = {.leaf_mode = 01770, .parent_mode = 0711};
+    struct sandbox_root_options options = SANDBOX_ROOT_OPTIONS_DEFAULT;
+    options.leaf_mode = 01770;
+    options.parent_mode = 0711;
     fixture_reopen(fixture, &options);
 
     struct directory_hold *hold = fixture_hold(fixture, "sandbox:///p/a/b sandbox:///p/a sandbox:///q");
@@ -232,6 +234,29 @@ a_tree_deeper_than_any_path_goes_too(void **state)
 }
 
 static void
+a_removal_that_takes_too_long_gives_up_and_the_name_is_free(void **state)
+{
+    struct sandbox_fixture *fixture = *state;
+    struct sandbox_root_options options = SANDBOX_ROOT_OPTIONS_DEFAULT;
+    options.removal_ms = 0; /* no time at all: one entry goes, the other one is left */
+    fixture_reopen(fixture, &options);
+    struct directory_hold *hold = fixture_hold(fixture, "sandbox:///p/a sandbox:///p/b");
+    struct directory_hold *neighbour = fixture_hold(fixture, "sandbox:///p/c");
+    fixture_file(fixture, "p/a/1", "x");
+    fixture_file(fixture, "p/a/2", "x");
+
+    assert_int_equal(directory_hold_release(hold, &fixture->err), STATUS_ABORTED);
+
+    assert_non_null(strstr(fixture->err.text, ":removed-"));
+    assert_null(strstr(fixture_tree(fixture), "p/a/"));
+    assert_null(strstr(fixture_tree(fixture), "p/b/"));
+    assert_non_null(strstr(fixture_tree(fixture), "p/:removed-"));
+    hold = fixture_hold(fixture, "sandbox:///p/a");
+    fixture_release(fixture, hold);
+    fixture_release(fixture, neighbour);
+}
+
+static void
 a_parent_with_foreign_contents_stays_when_its_containers_have_gone(void **state)
 {
     struct sandbox_fixture *fixture = *state;
@@ -338,6 +363,7 @@ main(void)
         TEST(a_shared_parent_stays_until_the_last_of_two_requests_has_ended),
         TEST(directories_go_with_the_last_container_and_all_they_contain),
         TEST(a_tree_deeper_than_any_path_goes_too),
+        TEST(a_removal_that_takes_too_long_gives_up_and_the_name_is_free),
         TEST(a_parent_with_foreign_contents_stays_when_its_containers_have_gone),
         TEST(the_last_hold_takes_the_contents_along_even_if_its_own_request_failed),
         TEST(keep_leaves_all_directories_of_deleted_containers),

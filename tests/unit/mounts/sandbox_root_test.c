@@ -9,7 +9,7 @@
 
 #include "tests/unit/mounts/sandbox_fixture.h"
 
-static const struct sandbox_root_options defaults = {.leaf_mode = 0777, .parent_mode = 0755};
+static const struct sandbox_root_options defaults = SANDBOX_ROOT_OPTIONS_DEFAULT;
 
 /* sandbox_root_open() of base/NAME. */
 static enum status
