@@ -68,8 +68,9 @@
 #define LIMIT_MOUNTS        256
 #define LIMIT_MOUNT_OPTIONS 32
 #define LIMIT_MOUNT_DEPTH   32
-#define LIMIT_REMOVAL_MS    20000 /* one sandbox directory with all its contents: some million files in memory \
-                                   */
+#define LIMIT_REMOVAL_MS                                                                                     \
+    20000 /* one sandbox directory with all its contents: some million files in memory                       \
+           */
 #define LIMIT_PATH_COMPONENT 255
 #define LIMIT_PATH_BYTES     4095
 #define LIMIT_HOSTNAME_BYTES 63
