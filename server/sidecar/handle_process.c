@@ -7,6 +7,7 @@
 
 #include "server/rpc/request.h"
 #include "server/sidecar/forward.h"
+#include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/process_check.h"
 #include "server/sidecar/sidecar.h"
 
@@ -128,6 +129,45 @@ handle_execute_process(struct request *req)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+static void
+waited_reply(struct request *req)
+{
+    Gcs__V1__Response response = request_response(req);
+    response.body_case = GCS__V1__RESPONSE__BODY_WAIT_FOR_PROCESS;
+    response.wait_for_process = req->slot;
+    request_reply(req, &response);
+}
+
+/* Whether the end is news: the event that tells it is still on its way. */
+static bool
+end_is_news(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    struct container_process process;
+    struct error ignored;
+    return container_find_process(sidecar->containers, req->call->container_id,
+                                  req->call->wait_for_process->process_id, &req->arena, &process,
+                                  &ignored) == STATUS_OK &&
+           !process.exited;
+}
+
+/* A host that was told of the end may delete the container at once, so the table must know of it first. */
+static void
+waited(struct request *req, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct sidecar *sidecar = req->app;
+    Gcs__V1__WaitForProcessResponse *end = NULL;
+    if (response && response->wait_for_process->exited && end_is_news(req))
+        end = ARENA_NEW(&req->arena, Gcs__V1__WaitForProcessResponse, 1);
+    if (!end) {
+        forward_relay(req, response, err);
+        return;
+    }
+    *end = *response->wait_for_process;
+    req->slot = end;
+    inbox_watch_catch_up(sidecar->watch, req, waited_reply);
+}
+
 void
 handle_wait_for_process(struct request *req)
 {
@@ -142,7 +182,7 @@ handle_wait_for_process(struct request *req)
     }
     request_release_keys(req); /* a wait holds up nobody */
     Gcs__V1__Request call = forward_call(req);
-    forward_wait(req, &call, forward_relay);
+    forward_wait(req, &call, waited);
 }
 
 /* -- signal

@@ -7,6 +7,7 @@
 #include "server/base/clock.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
+#include "server/rpc/request.h"
 #include "server/sidecar/sidecar.h"
 
 /* How long to wait before asking again an inbox that is there but did not tell: not at once, since one that
@@ -141,15 +142,10 @@ not_told(struct inbox_watch *watch, const char *reason)
         LOG_ERROR("no memory to ask the inbox for events again");
 }
 
+/* Answers come one at a time, on the caller's receiver: what one has taken the next does not take again. */
 static void
-answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
+take_events(struct inbox_watch *watch, const Gcs__V1__WatchEventsResponse *body)
 {
-    struct inbox_watch *watch = arg;
-    if (!response || response->status != STATUS_OK) {
-        not_told(watch, err ? err->text : response->message);
-        return;
-    }
-    const Gcs__V1__WatchEventsResponse *body = response->watch_events;
     uint64_t seen = atomic_load(&watch->seen);
     for (size_t i = 0; i < body->n_events; i++) {
         if (body->events[i]->seq <= seen)
@@ -158,8 +154,33 @@ answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
         seen = body->events[i]->seq;
     }
     atomic_store(&watch->seen, seen);
+}
+
+static void
+answered(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct inbox_watch *watch = arg;
+    if (!response || response->status != STATUS_OK) {
+        not_told(watch, err ? err->text : response->message);
+        return;
+    }
+    take_events(watch, response->watch_events);
     atomic_store(&watch->asking, false);
     ask(watch);
+}
+
+static enum status
+send_watch(struct inbox_watch *watch, struct caller *inbox, uint32_t wait_ms, uint32_t timeout_ms,
+           caller_answer_fn *on_answer, void *arg, struct error *err)
+{
+    Gcs__V1__WatchEvents body = GCS__V1__WATCH_EVENTS__INIT;
+    body.after_seq = atomic_load(&watch->seen);
+    body.wait_ms = wait_ms;
+    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
+    call.timeout_ms = timeout_ms;
+    call.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
+    call.watch_events = &body;
+    return caller_call(inbox, &call, on_answer, arg, err);
 }
 
 static void
@@ -168,16 +189,58 @@ ask(struct inbox_watch *watch)
     struct caller *inbox = atomic_load(&watch->inbox);
     if (!inbox || atomic_exchange(&watch->asking, true))
         return;
-    Gcs__V1__WatchEvents body = GCS__V1__WATCH_EVENTS__INIT;
-    body.after_seq = atomic_load(&watch->seen);
-    body.wait_ms = LIMIT_PARK_MS;
-    Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
-    call.timeout_ms = LIMIT_PARK_MS + 10000;
-    call.body_case = GCS__V1__REQUEST__BODY_WATCH_EVENTS;
-    call.watch_events = &body;
     struct error err;
-    if (caller_call(inbox, &call, answered, watch, &err) != STATUS_OK)
+    if (send_watch(watch, inbox, LIMIT_PARK_MS, LIMIT_PARK_MS + 10000, answered, watch, &err) != STATUS_OK)
         not_told(watch, err.text);
+}
+
+/* -- catching up */
+
+/* In the request's arena. */
+struct catch_up {
+    struct inbox_watch *watch;
+    struct request *req;
+    inbox_watch_fn *then;
+};
+
+static void catch_up_ask(struct catch_up *catch_up);
+
+/* Goes on after the last page. An inbox that does not tell now is asked again by the watch; who waits here is
+ * not held up by that. */
+static void
+caught_up(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct catch_up *catch_up = arg;
+    (void)err;
+    bool told = response && response->status == STATUS_OK;
+    if (told)
+        take_events(catch_up->watch, response->watch_events);
+    if (told && response->watch_events->n_events == EVENT_LOG_ANSWER_MAX)
+        catch_up_ask(catch_up);
+    else
+        catch_up->then(catch_up->req);
+}
+
+static void
+catch_up_ask(struct catch_up *catch_up)
+{
+    struct error err;
+    struct inbox_watch *watch = catch_up->watch;
+    if (send_watch(watch, atomic_load(&watch->inbox), 0, request_time_left_ms(catch_up->req), caught_up,
+                   catch_up, &err) != STATUS_OK)
+        catch_up->then(catch_up->req);
+}
+
+void
+inbox_watch_catch_up(struct inbox_watch *watch, struct request *req, inbox_watch_fn *then)
+{
+    struct catch_up *catch_up = ARENA_NEW(&req->arena, struct catch_up, 1);
+    if (!catch_up) {
+        then(req);
+        return;
+    }
+    *catch_up = (struct catch_up){.watch = watch, .req = req, .then = then};
+    catch_up_ask(catch_up);
 }
 
 static void

@@ -13,6 +13,7 @@
 
 #include "server/rpc/caller.h"
 
+struct request;
 struct sidecar;
 struct inbox_watch;
 
@@ -27,6 +28,16 @@ void inbox_watch_stop(struct inbox_watch *watch);
 
 /* After inbox_watch_stop(), or when it was never started. NULL is fine. */
 void inbox_watch_free(struct inbox_watch *watch);
+
+/*
+ * Takes every event that the inbox has by now, then calls `then`. For a request whose answer from the inbox
+ * tells what an event tells as well: whoever learns of it one way finds it the other way too.
+ *
+ * then  runs once, on the caller's thread or on this one, with no lock held; also when the inbox does not
+ * tell
+ */
+typedef void inbox_watch_fn(struct request *req);
+void inbox_watch_catch_up(struct inbox_watch *watch, struct request *req, inbox_watch_fn *then);
 
 /* The caller_state_fn for the inbox's caller; `arg` is the watch. */
 void inbox_watch_state(void *arg, enum caller_state state, const Gcs__V1__NegotiateResponse *negotiated,

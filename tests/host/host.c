@@ -131,35 +131,14 @@ host_run(struct gcs_connection *host, unsigned number)
     return process_id;
 }
 
-/* Whether the guest has reported that init has ended; asks once, and waits a while for news. */
-static bool
-exit_is_reported(struct gcs_connection *host, uint32_t init_process_id, uint64_t *seen)
-{
-    struct gcs_error err = {0};
-    Gcs__V1__Response *news = NULL;
-    bool found = false;
-    must(gcs_watch_events(host, *seen, 1000, &news, &err), &err);
-    const Gcs__V1__WatchEventsResponse *body = news->watch_events;
-    for (size_t i = 0; i < body->n_events; *seen = body->events[i++]->seq)
-        found = found || (body->events[i]->process_id == init_process_id &&
-                          body->events[i]->type >= GCS__V1__EVENT_TYPE__EVENT_TYPE_GRACEFUL_EXIT &&
-                          body->events[i]->type <= GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT);
-    gcs_response_free(news);
-    return found;
-}
-
 void
 host_stop(struct gcs_connection *host, unsigned number, uint32_t init_process_id)
 {
     struct gcs_error err = {0};
     struct gcs_exit ended;
-    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
     char id[65];
     must(gcs_shutdown(host, container_id(id, number), true, &err), &err);
     must(gcs_wait(host, id, init_process_id, GCS_WAIT_FOREVER, &ended, &err), &err);
-    uint64_t seen = 0;
-    while (!exit_is_reported(host, init_process_id, &seen))
-        assert_true(clock_now_ns() < deadline_ns);
 }
 
 void

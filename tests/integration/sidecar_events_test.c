@@ -103,6 +103,33 @@ an_exit_that_overtakes_the_answer_to_its_start_stops_the_container(void **state)
 }
 
 static void
+who_waited_for_the_end_of_a_container_may_delete_it_at_once(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct gcs_exit ended = {0};
+    Gcs__V1__Event events[2];
+    char id[65];
+    uint32_t init = host_run(f->host, 0);
+    container_id(id, 0);
+    assert_true(inbox_wait_count(f->inbox, INBOX_WATCH, NULL, 1));
+    inbox_hold(f->inbox, INBOX_WATCH, NULL, 1);
+    emit_marker(f); /* answers the watch that is parked; the next one is held with the exit in it */
+    assert_true(inbox_wait_held(f->inbox, 1));
+    inbox_emit(f->inbox, GRACEFUL, id, init, 0);
+
+    enum gcs_status waited = gcs_wait(f->host, id, init, 0, &ended, &err);
+
+    assert_int_equal(GCS_OK, waited);
+    assert_int_equal(GCS_OK, gcs_delete(f->host, id, &err));
+    inbox_release(f->inbox, INBOX_WATCH); /* tells the exit a second time */
+    emit_marker(f);
+    assert_true(read_events(f, 1, 2, events));
+    assert_int_equal(GRACEFUL, events[0].type);
+    assert_int_equal(EXITED, events[1].type);
+}
+
+static void
 a_watcher_is_parked_until_something_happens(void **state)
 {
     struct sidecar_fixture *f = *state;
@@ -252,6 +279,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(events_reach_the_host_in_order_and_each_container_exits_once),
         TEST(an_exit_that_overtakes_the_answer_to_its_start_stops_the_container),
+        TEST(who_waited_for_the_end_of_a_container_may_delete_it_at_once),
         TEST(a_watcher_is_parked_until_something_happens),
         TEST(a_watcher_that_nothing_wakes_is_answered_with_nothing),
         TEST(an_inbox_that_refuses_to_tell_is_asked_again_but_not_in_a_hurry),
