@@ -8,64 +8,6 @@
 
 #include <cmocka.h>
 
-/* -- specs -- */
-
-static char *
-text(const char *constant)
-{
-    return (char *)(uintptr_t)constant;
-}
-
-static void
-process_fill(Gcs__V1__Process *process, char **args, char **env)
-{
-    gcs__v1__process__init(process);
-    process->args = args;
-    process->env = env;
-    process->cwd = text("C:\\");
-    process->stdin = process->stdout = process->stderr = true;
-}
-
-void
-spec_init(struct test_spec *spec)
-{
-    *spec = (struct test_spec){.args = {text("ping"), text("-t"), text("127.0.0.1")},
-                               .env = {text("PATH=/bin")},
-                               .options = {text("rbind"), text("rshared"), text("rw")}};
-    gcs__v1__spec__init(&spec->spec);
-    process_fill(&spec->process, spec->args, spec->env);
-    spec->process.n_args = 3;
-    spec->process.n_env = 1;
-    spec->spec.process = &spec->process;
-    spec->spec.mounts = spec->mount_list;
-}
-
-void
-spec_add_mount(struct test_spec *spec, const char *source, const char *destination)
-{
-    size_t number = spec->spec.n_mounts++;
-    Gcs__V1__Mount *mount = &spec->mounts[number];
-    gcs__v1__mount__init(mount);
-    mount->source = text(source);
-    mount->destination = text(destination);
-    mount->type = text("bind");
-    mount->options = spec->options;
-    mount->n_options = 3;
-    spec->mount_list[number] = mount;
-}
-
-void
-process_init(struct test_process *process, const char *const *args)
-{
-    *process = (struct test_process){.env = {text("PATH=/bin")}};
-    process_fill(&process->process, process->args, process->env);
-    for (; args[process->process.n_args]; process->process.n_args++)
-        process->args[process->process.n_args] = text(args[process->process.n_args]);
-    process->process.n_env = 1;
-}
-
-/* -- what hosts do -- */
-
 enum gcs_status
 policy_set(struct gcs_connection *host, char *text)
 {
@@ -117,6 +59,16 @@ host_prepare(struct gcs_connection *host, unsigned number)
     must(gcs_combine_layers(host, container_id(id, number), scratch, VOLUME_ID, &err), &err);
 }
 
+void
+host_unprepare(struct gcs_connection *host, unsigned number)
+{
+    struct gcs_error err = {0};
+    char id[65], scratch[32];
+    must(gcs_separate_layers(host, container_id(id, number), scratch_name(scratch, number), VOLUME_ID, &err),
+         &err);
+    must(gcs_remove_scratch(host, scratch, &err), &err);
+}
+
 uint32_t
 host_run(struct gcs_connection *host, unsigned number)
 {
@@ -145,118 +97,9 @@ void
 host_clear(struct gcs_connection *host, unsigned number)
 {
     struct gcs_error err = {0};
-    char id[65], scratch[32];
+    char id[65];
     must(gcs_delete(host, container_id(id, number), &err), &err);
-    must(gcs_separate_layers(host, id, scratch_name(scratch, number), VOLUME_ID, &err), &err);
-    must(gcs_remove_scratch(host, scratch, &err), &err);
-}
-
-static void
-on_answer(void *arg, const Gcs__V1__Response *response, const struct gcs_error *err)
-{
-    struct host_call *call = arg;
-    if (response) {
-        size_t size = gcs__v1__response__get_packed_size(response);
-        uint8_t *bytes = malloc(size + 1);
-        gcs__v1__response__pack(response, bytes);
-        call->response = gcs__v1__response__unpack(NULL, size, bytes);
-        free(bytes);
-    } else {
-        call->status = err->status;
-        call->message = strdup(err->message);
-    }
-    gate_raise(&call->done, 1);
-}
-
-struct host_call *
-host_begin(struct gcs_connection *host, Gcs__V1__Request *request)
-{
-    struct gcs_error err = {0};
-    struct host_call *call = calloc(1, sizeof *call);
-    assert_non_null(call);
-    gate_init(&call->done);
-    must(gcs_call_async(host, request, on_answer, call, &err), &err);
-    return call;
-}
-
-bool
-host_wait(struct host_call *call)
-{
-    return gate_wait(&call->done, 1);
-}
-
-bool
-host_has_ended(struct host_call *call)
-{
-    return gate_count(&call->done) > 0;
-}
-
-enum gcs_status
-host_end(struct host_call *call)
-{
-    if (!host_wait(call))
-        return GCS_ABORTED; /* the call stays: its callback may still come */
-    enum gcs_status status = call->status;
-    gate_done(&call->done);
-    free(call->message);
-    gcs_response_free(call->response);
-    free(call);
-    return status;
-}
-
-struct host_call *
-host_begin_create(struct gcs_connection *host, const char *id, const struct test_spec *spec,
-                  uint32_t timeout_ms)
-{
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
-    create.spec = (Gcs__V1__Spec *)(uintptr_t)&spec->spec;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
-    request.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
-    request.create_container = &create;
-    return host_begin(host, &request);
-}
-
-struct host_call *
-host_begin_exec(struct gcs_connection *host, const char *id, const struct test_process *process,
-                uint32_t timeout_ms)
-{
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__ExecuteProcess execute = GCS__V1__EXECUTE_PROCESS__INIT;
-    execute.process = (Gcs__V1__Process *)(uintptr_t)&process->process;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
-    request.body_case = GCS__V1__REQUEST__BODY_EXECUTE_PROCESS;
-    request.execute_process = &execute;
-    return host_begin(host, &request);
-}
-
-struct host_call *
-host_begin_empty(struct gcs_connection *host, const char *id, int kind)
-{
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
-    Gcs__V1__ShutdownGraceful graceful = GCS__V1__SHUTDOWN_GRACEFUL__INIT;
-    Gcs__V1__ShutdownForced forced = GCS__V1__SHUTDOWN_FORCED__INIT;
-    Gcs__V1__DeleteContainerState delete = GCS__V1__DELETE_CONTAINER_STATE__INIT;
-    request.container_id = text(id);
-    request.body_case = (Gcs__V1__Request__BodyCase)kind;
-    switch (kind) {
-    case GCS__V1__REQUEST__BODY_START_CONTAINER:
-        request.start_container = &start;
-        break;
-    case GCS__V1__REQUEST__BODY_SHUTDOWN_GRACEFUL:
-        request.shutdown_graceful = &graceful;
-        break;
-    case GCS__V1__REQUEST__BODY_SHUTDOWN_FORCED:
-        request.shutdown_forced = &forced;
-        break;
-    default:
-        request.delete_container_state = &delete;
-        break;
-    }
-    return host_begin(host, &request);
+    host_unprepare(host, number);
 }
 
 enum gcs_status

@@ -14,32 +14,12 @@
 #include "client/gcs.h"
 #include "server/base/limits.h"
 #include "server/rpc/method.h"
+#include "tests/host/host_call.h"
+#include "tests/host/host_watch.h"
+#include "tests/host/test_spec.h"
 #include "tests/unit/base/gate.h"
 
 #define VOLUME_ID "volume-1"
-
-/* -- specs -- */
-
-/* The seed's container: ping, in C:\, no mounts, all streams. Fields may be changed. */
-struct test_spec {
-    Gcs__V1__Spec spec;
-    Gcs__V1__Process process;
-    Gcs__V1__Mount mounts[LIMIT_MOUNTS + 1], *mount_list[LIMIT_MOUNTS + 1];
-    char *args[8], *env[8], *options[3];
-};
-void spec_init(struct test_spec *spec);
-
-/* Adds a mount of the form the policy allows: rbind, rshared, rw. Strings are borrowed. */
-void spec_add_mount(struct test_spec *spec, const char *source, const char *destination);
-
-/* A process that runs `args` (NULL-terminated) in C:\. */
-struct test_process {
-    Gcs__V1__Process process;
-    char *args[8], *env[8];
-};
-void process_init(struct test_process *process, const char *const *args);
-
-/* -- what hosts do -- */
 
 /* Sets the policy and frees `text`; GCS_OK or the status. */
 enum gcs_status policy_set(struct gcs_connection *host, char *text);
@@ -53,6 +33,9 @@ void host_add_volume(struct gcs_connection *host);
 /* A scratch and combined layers: container `number` can be created. The volume must exist. */
 void host_prepare(struct gcs_connection *host, unsigned number);
 
+/* Takes them away again, where no container was created. */
+void host_unprepare(struct gcs_connection *host, unsigned number);
+
 /* host_prepare(), create without mounts, start; returns the process id. */
 uint32_t host_run(struct gcs_connection *host, unsigned number);
 
@@ -62,32 +45,6 @@ void host_stop(struct gcs_connection *host, unsigned number, uint32_t init_proce
 /* Deletes the container, which has ended, and takes its file system away: undoes host_prepare() and a create.
  */
 void host_clear(struct gcs_connection *host, unsigned number);
-
-/* A call on its way. */
-struct host_call {
-    struct gate done;
-    enum gcs_status status;
-    char *message;               /* of an error */
-    Gcs__V1__Response *response; /* of a success */
-};
-
-/* Starts a call; container_id and body are the caller's to set in `request`. Asserts that it is sent. */
-struct host_call *host_begin(struct gcs_connection *host, Gcs__V1__Request *request);
-
-/* Waits for the end and frees the call; its status. GCS_ABORTED: no end in time. */
-enum gcs_status host_end(struct host_call *call);
-
-/* Waits for the end; false: none in time. The call stays. */
-bool host_wait(struct host_call *call);
-
-/* Whether it has ended. */
-bool host_has_ended(struct host_call *call);
-
-struct host_call *host_begin_create(struct gcs_connection *host, const char *id, const struct test_spec *spec,
-                                    uint32_t timeout_ms);
-struct host_call *host_begin_empty(struct gcs_connection *host, const char *id, int kind);
-struct host_call *host_begin_exec(struct gcs_connection *host, const char *id,
-                                  const struct test_process *process, uint32_t timeout_ms);
 
 /* Calls the RPC of a row of the dispatch table with nothing in its body but which one it is, and `type` where
  * the row has a resource. */
