@@ -176,7 +176,7 @@ end(struct program *program)
 {
     if (program->pid <= 0)
         return 0;
-    program_signal(program, SIGCONT); /* a test that failed may have left it stopped */
+    program_resume(program); /* a test that failed may have left it stopped */
     int code = program_terminate(program);
     if (code != 0)
         program_print_log(program);

@@ -61,8 +61,8 @@ a_stopped_program_goes_on(void **state)
     struct guest *guest = *state;
     struct gcs_error err = {0};
 
-    program_signal(&guest->sidecar, SIGSTOP);
-    program_signal(&guest->sidecar, SIGCONT);
+    program_pause(&guest->sidecar);
+    program_resume(&guest->sidecar);
 
     assert_int_equal(GCS_OK, gcs_ping(guest->host, &err));
 }

@@ -3,7 +3,6 @@
  * The sidecar is never started anew.
  */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,7 +102,7 @@ what_is_in_flight_is_unavailable_at_once_and_the_guest_goes_on(void **state)
     for (unsigned i = 0; i < PREPARED; i++)
         host_prepare(guest->host, RUNNING + i);
     size_t count = begin_parked(guest, init, calls);
-    program_signal(&guest->inbox, SIGSTOP);
+    program_pause(&guest->inbox);
     count += begin_unseen(guest, calls + count);
     assert_int_equal(IN_FLIGHT, count);
     assert_true(host_wait_figure(guest->host, "gcs_requests_in_flight", IN_FLIGHT, IN_FLIGHT + 1));

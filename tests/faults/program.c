@@ -57,6 +57,22 @@ program_signal(const struct program *program, int number)
     assert_int_equal(0, kill(program->pid, number));
 }
 
+/* One thread takes the signal and then the others are stopped; the parent is told when all are. */
+void
+program_pause(const struct program *program)
+{
+    siginfo_t info = {0};
+    program_signal(program, SIGSTOP);
+    assert_int_equal(0, waitid(P_PID, (id_t)program->pid, &info, WSTOPPED));
+    assert_int_equal(CLD_STOPPED, info.si_code);
+}
+
+void
+program_resume(const struct program *program)
+{
+    program_signal(program, SIGCONT);
+}
+
 static bool
 wait_for_end(const struct program *program, int timeout_ms)
 {

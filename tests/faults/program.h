@@ -29,8 +29,14 @@ struct program {
  */
 void program_start(struct program *program, const char *path, const char *const *argv, const char *log);
 
-/* Sends it a signal: SIGSTOP and SIGCONT among them. It must run. */
+/* Sends it a signal. It must run. */
 void program_signal(const struct program *program, int number);
+
+/* Stops it (SIGSTOP) and waits until every thread stands: none of them handles what comes from now on. */
+void program_pause(const struct program *program);
+
+/* Lets it go on (SIGCONT). */
+void program_resume(const struct program *program);
 
 /* Whether it has not ended by itself. */
 bool program_runs(const struct program *program);

@@ -97,7 +97,7 @@ host_begin_exec(struct gcs_connection *host, const char *id, const struct test_p
 }
 
 struct host_call *
-host_begin_empty(struct gcs_connection *host, const char *id, int kind)
+host_begin_empty(struct gcs_connection *host, const char *id, int kind, uint32_t timeout_ms)
 {
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
@@ -105,6 +105,7 @@ host_begin_empty(struct gcs_connection *host, const char *id, int kind)
     Gcs__V1__ShutdownForced forced = GCS__V1__SHUTDOWN_FORCED__INIT;
     Gcs__V1__DeleteContainerState delete = GCS__V1__DELETE_CONTAINER_STATE__INIT;
     request.container_id = text(id);
+    request.timeout_ms = timeout_ms;
     request.body_case = (Gcs__V1__Request__BodyCase)kind;
     switch (kind) {
     case GCS__V1__REQUEST__BODY_START_CONTAINER:

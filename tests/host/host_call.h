@@ -36,7 +36,9 @@ bool host_has_ended(struct host_call *call);
 
 struct host_call *host_begin_create(struct gcs_connection *host, const char *id, const struct test_spec *spec,
                                     uint32_t timeout_ms);
-struct host_call *host_begin_empty(struct gcs_connection *host, const char *id, int kind);
+/* A start, a shutdown or a deletion: `kind` is its arm of Request's body. */
+struct host_call *host_begin_empty(struct gcs_connection *host, const char *id, int kind,
+                                   uint32_t timeout_ms);
 struct host_call *host_begin_exec(struct gcs_connection *host, const char *id,
                                   const struct test_process *process, uint32_t timeout_ms);
 struct host_call *host_begin_wait(struct gcs_connection *host, const char *id, uint32_t process_id,

@@ -87,7 +87,7 @@ an_exit_that_overtakes_the_answer_to_its_start_stops_the_container(void **state)
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_hold(f->inbox, INBOX_START, NULL, 1);
-    struct host_call *start = host_begin_empty(f->host, id, INBOX_START);
+    struct host_call *start = host_begin_empty(f->host, id, INBOX_START, 0);
     assert_true(inbox_wait_held(f->inbox, 1));
 
     inbox_emit(f->inbox, STARTED, id, INBOX_FIRST_PROCESS, 0);

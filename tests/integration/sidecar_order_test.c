@@ -172,9 +172,9 @@ requests_of_one_container_reach_the_inbox_in_order_while_fifty_run_in_parallel(v
     for (unsigned i = 0; i < PARALLEL; i++) {
         container_id(id, i);
         calls[i][0] = host_begin_create(f->host, id, &spec, 0);
-        calls[i][1] = host_begin_empty(f->host, id, INBOX_START);
+        calls[i][1] = host_begin_empty(f->host, id, INBOX_START, 0);
         calls[i][2] = host_begin_exec(f->host, id, &process, 0);
-        calls[i][3] = host_begin_empty(f->host, id, INBOX_FORCED);
+        calls[i][3] = host_begin_empty(f->host, id, INBOX_FORCED, 0);
     }
     for (unsigned i = 0; i < PARALLEL; i++)
         for (unsigned step = 0; step < STEPS; step++)
@@ -199,7 +199,7 @@ the_next_request_of_a_container_waits_until_the_one_before_is_over(void **state)
     spec_init(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     struct host_call *create = host_begin_create(f->host, container_id(id, 0), &spec, 0);
-    struct host_call *start = host_begin_empty(f->host, id, INBOX_START);
+    struct host_call *start = host_begin_empty(f->host, id, INBOX_START, 0);
     assert_true(inbox_wait_held(f->inbox, 1));
     (void)host_health(f->host); /* the start has been received */
 

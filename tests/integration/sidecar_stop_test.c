@@ -89,7 +89,7 @@ at_the_end_of_the_drain_what_hangs_is_refused_and_undone(void **state)
     for (unsigned i = 0; i < HANGING; i++)
         calls[i] = host_begin_create(f->host, container_id(id, i), &spec, 600000);
     struct host_call *queued =
-        host_begin_empty(f->host, id, INBOX_START); /* behind the last create, by its key */
+        host_begin_empty(f->host, id, INBOX_START, 0); /* behind the last create, by its key */
     assert_true(inbox_wait_held(f->inbox, HANGING));
     (void)host_health(f->host);
     int64_t began_ns = clock_now_ns();
