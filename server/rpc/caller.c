@@ -201,8 +201,11 @@ caller_call_new(const Gcs__V1__Request *request, caller_answer_fn *on_answer, vo
     if (!call)
         return NULL;
     uint32_t time_limit_ms = request->timeout_ms ? request->timeout_ms : TIME_LIMIT_MS;
-    *call = (struct call){
-        .deadline_ns = now_ns + time_limit_ms * NS_PER_MS, .on_answer = on_answer, .arg = arg, .size = size};
+    *call = (struct call){.arm = (uint32_t)request->body_case,
+                          .deadline_ns = now_ns + time_limit_ms * NS_PER_MS,
+                          .on_answer = on_answer,
+                          .arg = arg,
+                          .size = size};
     gcs__v1__request__pack(&rest, call->bytes);
     return call;
 }

@@ -47,9 +47,10 @@ enum caller_state {
 /*
  * The outcome of one call.
  *
- * response  the server's answer, whatever its status; borrowed for the call. NULL when none came:
+ * response  the server's answer, whatever its status; borrowed for the call. One that is OK has the body that
+ *           belongs to the request's. NULL when none came:
  * err       then DEADLINE_EXCEEDED, UNAVAILABLE (connection lost and server gone, or caller stopped), or
- *           INTERNAL (an answer that does not decode)
+ *           INTERNAL (an answer that does not decode, or to another question)
  */
 typedef void caller_answer_fn(void *arg, const Gcs__V1__Response *response, const struct error *err);
 

@@ -36,6 +36,7 @@ struct call {
     bool asks;                    /* a sign of life that makes acknowledgements certain */
     uint32_t sp_id;               /* of the last message that carried it */
     struct caller_acks_told told; /* what that message acknowledged */
+    uint32_t arm;                 /* of the body; an answer that is OK has the same */
     uint32_t timeout_ms;          /* as told to the server at the first sending */
     int64_t deadline_ns;
     int64_t repeat_ns, repeat_step_ns;

@@ -405,9 +405,15 @@ static void
 deliver(struct caller *caller, struct call *call, const struct answer *answer)
 {
     struct error err;
-    if (!answer->response)
+    const Gcs__V1__Response *response = answer->response;
+    if (!response) {
         error_set(&err, STATUS_INTERNAL, 0, "the answer does not decode: %s", answer->err.text);
-    call->on_answer(call->arg, answer->response, answer->response ? NULL : &err);
+    } else if (response->status == STATUS_OK && (uint32_t)response->body_case != call->arm) {
+        error_set(&err, STATUS_INTERNAL, 0, "the answer has body %d, the request had %u",
+                  (int)response->body_case, call->arm);
+        response = NULL;
+    }
+    call->on_answer(call->arg, response, response ? NULL : &err);
     free(call);
     mutex_lock(&caller->state.lock);
     int64_t now_ns = clock_now_ns();

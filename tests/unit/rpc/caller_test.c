@@ -344,6 +344,38 @@ an_answer_that_does_not_decode_is_internal(void **state)
 }
 
 static void
+an_answer_to_another_question_is_internal(void **state)
+{
+    struct fixture *fix = *state;
+    struct rep_request got;
+    start_ready(fix, false);
+    call_ok(fix, 0, 0);
+    call_ok(fix, 1, 0);
+
+    for (unsigned i = 0; i < 2; i++) {
+        Gcs__V1__Response response = GCS__V1__RESPONSE__INIT;
+        Gcs__V1__StartContainerResponse started = GCS__V1__START_CONTAINER_RESPONSE__INIT;
+        rep_server_receive_call(&fix->server, &got);
+        response.session_id = got.call->session_id;
+        response.request_id = got.call->request_id;
+        if (i == 1) {
+            response.body_case = GCS__V1__RESPONSE__BODY_START_CONTAINER;
+            response.start_container = &started;
+        }
+        rep_server_answer(&fix->server, &got, &response);
+        rep_request_done(&got);
+    }
+
+    assert_true(wait_finished(fix->record, 2));
+    for (unsigned i = 0; i < 2; i++) {
+        struct outcome outcome = outcome_of(fix->record, i);
+        assert_false(outcome.has_response);
+        assert_int_equal(outcome.err.status, STATUS_INTERNAL);
+        assert_non_null(strstr(outcome.err.text, i == 0 ? "body 0" : "body 34"));
+    }
+}
+
+static void
 a_lost_answer_is_asked_for_again_under_the_same_id(void **state)
 {
     struct fixture *fix = *state;
@@ -995,6 +1027,7 @@ main(void)
         TEST(an_answer_that_comes_twice_is_dropped_and_counted),
         TEST(answers_of_nobody_and_garbage_are_dropped_and_hurt_no_call),
         TEST(an_answer_that_does_not_decode_is_internal),
+        TEST(an_answer_to_another_question_is_internal),
         TEST(a_lost_answer_is_asked_for_again_under_the_same_id),
         TEST(the_next_request_acknowledges_what_was_answered),
         TEST(a_request_without_a_body_acknowledges_when_nothing_else_is_to_be_sent),

@@ -140,12 +140,26 @@ rep_server_status(struct rep_server *server, const struct rep_request *to, uint3
                   const char *message)
 {
     Gcs__V1__Response response = GCS__V1__RESPONSE__INIT;
+    union {
+        ProtobufCMessage base;
+        Gcs__V1__PingResponse ping;
+        uint8_t room[256];
+    } body;
     char text[8192];
     snprintf(text, sizeof text, "%s", message);
     response.session_id = to->call->session_id;
     response.request_id = to->call->request_id;
     response.status = status;
     response.message = text;
+    if (status == 0) {
+        const ProtobufCFieldDescriptor *arm =
+            protobuf_c_message_descriptor_get_field(&gcs__v1__response__descriptor, to->call->body_case);
+        const ProtobufCMessageDescriptor *shape = arm->descriptor;
+        assert_true(shape->sizeof_message <= sizeof body);
+        protobuf_c_message_init(shape, &body);
+        response.body_case = (Gcs__V1__Response__BodyCase)to->call->body_case;
+        response.ping = &body.ping;
+    }
     rep_server_answer(server, to, &response);
 }
 

@@ -49,7 +49,8 @@ bool rep_server_is_quiet(struct rep_server *server, int milliseconds);
 void rep_server_send(struct rep_server *server, const struct rep_request *to, const void *bytes, size_t size);
 void rep_server_answer(struct rep_server *server, const struct rep_request *to, Gcs__V1__Response *response);
 
-/* Answers with a status and a text, as the session the request named. */
+/* Answers with a status and a text, as the session the request named; 0, which is OK, with an empty body of
+ * the request's kind. */
 void rep_server_status(struct rep_server *server, const struct rep_request *to, uint32_t status,
                        const char *message);
 
