@@ -170,18 +170,39 @@ host_begin_properties(struct gcs_connection *host, const char *id, uint32_t time
     return host_begin(host, &request);
 }
 
+/* Adds what `settings` has. */
+static struct host_call *
+begin_add(struct gcs_connection *host, const char *id, Gcs__V1__ModifySettings *settings, uint32_t timeout_ms)
+{
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    settings->request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    request.container_id = text(id);
+    request.timeout_ms = timeout_ms;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = settings;
+    return host_begin(host, &request);
+}
+
 struct host_call *
 host_begin_scratch(struct gcs_connection *host, const char *target, uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
     Gcs__V1__ContainerScratch scratch = GCS__V1__CONTAINER_SCRATCH__INIT;
     scratch.target = text(target);
-    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
     settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_SCRATCH;
     settings.container_scratch = &scratch;
-    request.timeout_ms = timeout_ms;
-    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
-    request.modify_settings = &settings;
-    return host_begin(host, &request);
+    return begin_add(host, "", &settings, timeout_ms);
+}
+
+struct host_call *
+host_begin_combine(struct gcs_connection *host, const char *id, const char *scratch_target,
+                   const char *volume_id, uint32_t timeout_ms)
+{
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__CombinedLayers layers = GCS__V1__COMBINED_LAYERS__INIT;
+    layers.scratch_target = text(scratch_target);
+    layers.volume_id = text(volume_id);
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_COMBINED_LAYERS;
+    settings.combined_layers = &layers;
+    return begin_add(host, id, &settings, timeout_ms);
 }

@@ -46,6 +46,8 @@ struct host_call *host_begin_wait(struct gcs_connection *host, const char *id, u
 struct host_call *host_begin_read(struct gcs_connection *host, const char *id, uint32_t process_id,
                                   uint32_t wait_ms, uint32_t timeout_ms);
 struct host_call *host_begin_properties(struct gcs_connection *host, const char *id, uint32_t timeout_ms);
+struct host_call *host_begin_combine(struct gcs_connection *host, const char *id, const char *scratch_target,
+                                     const char *volume_id, uint32_t timeout_ms);
 struct host_call *host_begin_scratch(struct gcs_connection *host, const char *target, uint32_t timeout_ms);
 
 #endif
