@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,7 +19,7 @@
 
 #include "server/base/fd.h"
 
-enum { ARGS_MAX = 48, LOG_END_BYTES = 4000 };
+enum { ARGS_MAX = 48, LOG_END_BYTES = 4000, LOG_BYTES_MAX = 64 * 1024 * 1024 };
 
 extern char **environ;
 
@@ -120,6 +121,19 @@ program_terminate(struct program *program)
 {
     program_signal(program, SIGTERM);
     return program_end(program);
+}
+
+bool
+program_log_has(const struct program *program, const char *text)
+{
+    char *log = NULL;
+    size_t size;
+    struct error err;
+    if (fd_read_file(program->log, LOG_BYTES_MAX, &log, &size, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    bool has = strstr(log, text) != NULL;
+    free(log);
+    return has;
 }
 
 void

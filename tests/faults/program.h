@@ -51,6 +51,9 @@ void program_kill(struct program *program);
 /* SIGTERM, and waits: the exit code, as program_end() says. */
 int program_terminate(struct program *program);
 
+/* Whether it has written `text`, in all its runs. */
+bool program_log_has(const struct program *program, const char *text);
+
 /* Prints the last lines it wrote. */
 void program_print_log(const struct program *program);
 
