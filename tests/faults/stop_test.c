@@ -245,6 +245,26 @@ a_second_sigterm_ends_the_sidecar_at_once(void **state)
     host_end(stuck); /* nobody is left to answer it */
 }
 
+/* A sidecar that stands still takes none of the inbox's last answers, so the inbox lingers for a while. */
+static void
+a_second_sigterm_ends_the_inbox_at_once(void **state)
+{
+    struct guest *guest = *state;
+    program_pause(&guest->sidecar);
+
+    int64_t asked_ns = clock_now_ns();
+    program_signal(&guest->inbox, SIGTERM);
+    while (!program_log_has(&guest->inbox, "\"ending\""))
+        assert_true(clock_now_ns() - asked_ns < GATE_PATIENCE_NS);
+    int code = program_terminate(&guest->inbox);
+    int64_t ended_ns = clock_now_ns() - asked_ns;
+
+    program_resume(&guest->sidecar);
+    print_message("gcs-inbox ended %.1f ms after the first SIGTERM, with %d\n", (double)ended_ns / NS_PER_MS,
+                  code);
+    assert_true(code == -SIGTERM || code == 0); /* 0: this machine was slower than the inbox's patience */
+}
+
 int
 main(void)
 {
@@ -253,6 +273,7 @@ main(void)
         TEST(the_sidecar_answers_or_refuses_all_and_exits_with_0),
         TEST(the_inbox_answers_or_refuses_all_and_exits_with_0),
         TEST(a_second_sigterm_ends_the_sidecar_at_once),
+        TEST(a_second_sigterm_ends_the_inbox_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

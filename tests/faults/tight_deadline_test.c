@@ -12,7 +12,7 @@
 
 #include "tests/faults/guest.h"
 
-enum { ROUNDS = 40, LIMIT_MS = 1 };
+enum { STEPS = 24, ROUNDS = 2 * STEPS, LIMIT_MS = 1 };
 
 /* What each kind of request came to. */
 struct tally {
@@ -52,27 +52,33 @@ text(const char *constant)
     return (char *)(uintptr_t)constant;
 }
 
-/* One request of the kind `kind` about the round's container, with 1 ms to live; `*ret_process` is the
- * process that a start or an exec named. */
-static enum gcs_status
-ask(struct guest *guest, unsigned round, Gcs__V1__Request *request, struct tally *tally, const char *kind,
-    uint32_t *ret_process)
+/* A round, and what all rounds came to. */
+struct run {
+    struct guest *guest;
+    unsigned round;
+    size_t step; /* in the round: the place of its tally */
+    struct tally tallies[STEPS];
+};
+
+/* The next step: a request about the round's container; `*ret_process` is the process that a start or an exec
+ * named. */
+static void
+ask(struct run *run, const char *kind, Gcs__V1__Request *request, uint32_t *ret_process)
 {
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
     char id[65];
-    if (!request->container_id || !request->container_id[0])
-        request->container_id = container_id(id, round);
-    request->timeout_ms = LIMIT_MS;
-    enum gcs_status status = gcs_call(guest->host, request, &response, &err);
-    count(tally, kind, status, err.message);
+    assert_true(run->step < STEPS);
+    request->container_id = container_id(id, run->round);
+    request->timeout_ms = run->step < run->round % STEPS ? 0 : LIMIT_MS;
+    enum gcs_status status = gcs_call(run->guest->host, request, &response, &err);
+    count(&run->tallies[run->step++], kind, status, err.message);
     if (response && response->body_case == GCS__V1__RESPONSE__BODY_START_CONTAINER)
         *ret_process = response->start_container->process_id;
     if (response && response->body_case == GCS__V1__RESPONSE__BODY_EXECUTE_PROCESS)
         *ret_process = response->execute_process->process_id;
     gcs_response_free(response);
     gcs_error_clear(&err);
-    return status;
 }
 
 #define ASK(arm_, field_, body_, process_)                                                                   \
@@ -80,7 +86,7 @@ ask(struct guest *guest, unsigned round, Gcs__V1__Request *request, struct tally
         Gcs__V1__Request request = GCS__V1__REQUEST__INIT;                                                   \
         request.body_case = GCS__V1__REQUEST__BODY_##arm_;                                                   \
         request.field_ = (body_);                                                                            \
-        ask(guest, round, &request, tally++, #field_, (process_));                                           \
+        ask(run, #field_, &request, (process_));                                                             \
     } while (0)
 
 /* Scratch, layers and volume of a round: their names. */
@@ -97,13 +103,13 @@ names_of(unsigned round)
     return names;
 }
 
-static struct tally *
-modify(struct guest *guest, unsigned round, struct tally *tally, Gcs__V1__RequestType type)
+static void
+modify(struct run *run, Gcs__V1__RequestType type)
 {
     static const char *const what[][3] = {{"add volume", "add scratch", "combine"},
                                           {"remove volume", "remove scratch", "uncombine"}};
     bool removes = type == GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
-    struct names names = names_of(round);
+    struct names names = names_of(run->round);
     char *files[] = {text("base"), text("top")};
     Gcs__V1__BlockCims volume = GCS__V1__BLOCK_CIMS__INIT;
     Gcs__V1__ContainerScratch scratch = GCS__V1__CONTAINER_SCRATCH__INIT;
@@ -131,14 +137,13 @@ modify(struct guest *guest, unsigned round, struct tally *tally, Gcs__V1__Reques
         }
         request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
         request.modify_settings = &settings;
-        ask(guest, round, &request, tally++, what[removes][step], &ignored);
+        ask(run, what[removes][step], &request, &ignored);
     }
-    return tally;
 }
 
 /* A container's whole life. */
-static struct tally *
-live(struct guest *guest, unsigned round, struct tally *tally)
+static void
+live(struct run *run)
 {
     static const char *const cat[] = {"cat", NULL};
     struct test_spec spec;
@@ -171,7 +176,7 @@ live(struct guest *guest, unsigned round, struct tally *tally)
     write.process_id = read.process_id = resize.process_id = close.process_id = exec;
     write.data = (ProtobufCBinaryData){.data = (uint8_t *)text("tight"), .len = 5};
     read.stream = GCS__V1__STREAM__STREAM_STDOUT;
-    read.wait_ms = 1000;
+    read.wait_ms = 20;
     resize.height = resize.width = 20;
     close.stream = GCS__V1__STREAM__STREAM_STDIN;
     ASK(WRITE_STREAM, write_stream, &write, &ignored);
@@ -181,18 +186,17 @@ live(struct guest *guest, unsigned round, struct tally *tally)
     ASK(GET_PROPERTIES, get_properties, &get, &ignored);
     signal.process_id = exec;
     wait.process_id = init;
-    wait.wait_ms = 1000;
+    wait.wait_ms = 20;
     ASK(SIGNAL_PROCESS, signal_process, &signal, &ignored);
     ASK(WAIT_FOR_PROCESS, wait_for_process, &wait, &ignored);
     ASK(SHUTDOWN_GRACEFUL, shutdown_graceful, &graceful, &ignored);
     ASK(SHUTDOWN_FORCED, shutdown_forced, &forced, &ignored);
     ASK(DELETE_CONTAINER_STATE, delete_container_state, &delete, &ignored);
-    return tally;
 }
 
 /* What is about no container. */
-static struct tally *
-look(struct guest *guest, unsigned round, struct tally *tally)
+static void
+look(struct run *run)
 {
     uint32_t ignored;
     Gcs__V1__Ping ping = GCS__V1__PING__INIT;
@@ -203,30 +207,6 @@ look(struct guest *guest, unsigned round, struct tally *tally)
     ASK(HEALTH, health, &health, &ignored);
     ASK(GET_METRICS, get_metrics, &metrics, &ignored);
     ASK(WATCH_EVENTS, watch_events, &watch, &ignored);
-    return tally;
-}
-
-/* Without a time limit that matters, and the guest may well say that there is no such thing. */
-static void
-take_away(struct guest *guest, unsigned round)
-{
-    struct names names = names_of(round);
-    struct gcs_error err = {0};
-    char id[65];
-    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
-    enum gcs_status statuses[4], deleted;
-    container_id(id, round);
-    statuses[0] = gcs_shutdown(guest->host, id, true, &err);
-    do /* until its end has come */
-        deleted = gcs_delete(guest->host, id, &err);
-    while (statuses[0] == GCS_OK && deleted == GCS_FAILED_PRECONDITION && clock_now_ns() < deadline_ns);
-    statuses[1] = gcs_separate_layers(guest->host, id, names.scratch, names.volume, &err);
-    statuses[2] = gcs_remove_scratch(guest->host, names.scratch, &err);
-    statuses[3] = gcs_remove_volume(guest->host, names.volume, &err);
-    for (size_t i = 0; i < 4; i++)
-        if (!is_legitimate(statuses[i]) || statuses[i] == GCS_DEADLINE_EXCEEDED)
-            fail_msg("step %zu: %s: %s", i, gcs_status_name(statuses[i]), err.message);
-    gcs_error_clear(&err);
 }
 
 static void
@@ -244,22 +224,29 @@ print_tallies(const struct tally *tallies, size_t kinds)
 static void
 nothing_is_left_half_done_by_a_limit_of_1_ms(void **state)
 {
-    struct tally tallies[32] = {0};
-    size_t kinds = 0;
+    static struct run run;
     struct guest *guest = *state;
+    run = (struct run){.guest = guest};
     struct guest_resources before = guest_resources(guest);
     for (unsigned round = 1; round <= ROUNDS; round++) {
-        struct tally *tally = modify(guest, round, tallies, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD);
-        tally = live(guest, round, tally);
-        tally = modify(guest, round, tally, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE);
-        tally = look(guest, round, tally);
-        kinds = (size_t)(tally - tallies);
+        run.round = round;
+        run.step = 0;
+        modify(&run, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD);
+        live(&run);
+        modify(&run, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE);
+        look(&run);
     }
-    print_tallies(tallies, kinds);
+    print_tallies(run.tallies, run.step);
     assert_true(host_wait_figure(guest->host, "gcs_requests_in_flight", 0, 1)); /* all undo is over */
 
-    for (unsigned round = 1; round <= ROUNDS; round++)
-        take_away(guest, round);
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        struct names names = names_of(round);
+        struct gcs_error err = {0};
+        host_take_away(guest->host, round, names.volume);
+        enum gcs_status status = gcs_remove_volume(guest->host, names.volume, &err);
+        assert_true(status == GCS_OK || status == GCS_NOT_FOUND);
+        gcs_error_clear(&err);
+    }
 
     struct host_health health = host_health(guest->host);
     assert_false(health.inconsistent);

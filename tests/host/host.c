@@ -27,7 +27,7 @@ container_id(char id[65], unsigned number)
     return id;
 }
 
-static char *
+char *
 scratch_name(char name[32], unsigned number)
 {
     snprintf(name, 32, "scratch-%u", number);
@@ -100,6 +100,31 @@ host_clear(struct gcs_connection *host, unsigned number)
     char id[65];
     must(gcs_delete(host, container_id(id, number), &err), &err);
     host_unprepare(host, number);
+}
+
+static void
+may(enum gcs_status status, struct gcs_error *err)
+{
+    if (status != GCS_OK && status != GCS_NOT_FOUND && status != GCS_FAILED_PRECONDITION &&
+        status != GCS_PERMISSION_DENIED)
+        fail_msg("%s: %s", gcs_status_name(status), err->message);
+}
+
+void
+host_take_away(struct gcs_connection *host, unsigned number, const char *volume_id)
+{
+    struct gcs_error err = {0};
+    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
+    char id[65], scratch[32];
+    enum gcs_status deleted, stopped = gcs_shutdown(host, container_id(id, number), true, &err);
+    may(stopped, &err);
+    do /* until its end has come */
+        deleted = gcs_delete(host, id, &err);
+    while (stopped == GCS_OK && deleted == GCS_FAILED_PRECONDITION && clock_now_ns() < deadline_ns);
+    may(deleted, &err);
+    may(gcs_separate_layers(host, id, scratch_name(scratch, number), volume_id, &err), &err);
+    may(gcs_remove_scratch(host, scratch, &err), &err);
+    gcs_error_clear(&err);
 }
 
 enum gcs_status

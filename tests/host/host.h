@@ -27,6 +27,9 @@ enum gcs_status policy_set(struct gcs_connection *host, char *text);
 /* The id of the container with that number, in a buffer of 65 bytes; returns it. */
 char *container_id(char id[65], unsigned number);
 
+/* The scratch of the container with that number likewise. */
+char *scratch_name(char name[32], unsigned number);
+
 /* The volume, once a fixture: mounts both layers for container 0. */
 void host_add_volume(struct gcs_connection *host);
 
@@ -45,6 +48,12 @@ void host_stop(struct gcs_connection *host, unsigned number, uint32_t init_proce
 /* Deletes the container, which has ended, and takes its file system away: undoes host_prepare() and a create.
  */
 void host_clear(struct gcs_connection *host, unsigned number);
+
+/*
+ * Takes away whatever there is of the container, in any state, and what it stands on; what is not there is
+ * fine, and so is what the policy knows nothing of. Volumes stay.
+ */
+void host_take_away(struct gcs_connection *host, unsigned number, const char *volume_id);
 
 /* Calls the RPC of a row of the dispatch table with nothing in its body but which one it is, and `type` where
  * the row has a resource. */
