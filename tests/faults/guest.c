@@ -152,14 +152,19 @@ guest_setup_files(void **state)
     return 0;
 }
 
+void
+guest_start(struct guest *guest)
+{
+    guest_start_inbox(guest);
+    guest_start_sidecar(guest);
+    guest_reconnect(guest);
+}
+
 int
 guest_setup_programs(void **state)
 {
     guest_setup_files(state);
-    struct guest *guest = *state;
-    guest_start_inbox(guest);
-    guest_start_sidecar(guest);
-    guest_reconnect(guest);
+    guest_start(*state);
     return 0;
 }
 

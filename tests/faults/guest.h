@@ -57,6 +57,9 @@ int guest_setup_programs(void **state);
 int guest_setup(void **state);
 int guest_teardown(void **state);
 
+/* Starts both programs and connects guest->host: for tests that set arguments first. */
+void guest_start(struct guest *guest);
+
 /* Starts the program, also again after it has ended; returns at once. */
 void guest_start_inbox(struct guest *guest);
 void guest_start_sidecar(struct guest *guest);

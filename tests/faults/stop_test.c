@@ -20,6 +20,7 @@ enum {
     PARKED = 40,
     LOADERS = 4,
     LOADED_BEFORE = 200,
+    STUCK = 10,
     DRAIN_MS = 10000,
     CALL_MS = 5000,
     AT_ONCE = 143
@@ -218,6 +219,48 @@ the_inbox_answers_or_refuses_all_and_exits_with_0(void **state)
     assert_false(host_health(guest->host).inconsistent);
 }
 
+static int
+setup_short_drain(void **state)
+{
+    static const char *const args[] = {"--drain-ms", "1000", NULL};
+    guest_setup_files(state);
+    struct guest *guest = *state;
+    guest->sidecar_args = args;
+    guest_start(guest);
+    guest_set_policy(guest);
+    return 0;
+}
+
+static void
+a_silent_inbox_does_not_hold_up_the_end(void **state)
+{
+    static const char *const cmd[] = {"cmd", NULL};
+    struct guest *guest = *state;
+    struct host_call *stuck[STUCK];
+    struct test_process process;
+    char id[65];
+    process_init(&process, cmd);
+    for (unsigned i = 0; i < STUCK; i++)
+        host_run(guest->host, i);
+    program_pause(&guest->inbox);
+    for (unsigned i = 0; i < STUCK; i++)
+        stuck[i] = host_begin_exec(guest->host, container_id(id, i), &process, 60000);
+    assert_true(host_wait_figure(guest->host, "gcs_requests_in_flight", STUCK + 1, STUCK + 1));
+
+    int64_t asked_ns = clock_now_ns();
+    int code = program_terminate(&guest->sidecar);
+    int64_t ended_ns = clock_now_ns() - asked_ns;
+
+    program_resume(&guest->inbox);
+    print_message(
+        "gcs-sidecar ended %.1f ms after SIGTERM, of a drain of 1000 ms, with %d requests at a silent "
+        "inbox\n",
+        (double)ended_ns / NS_PER_MS, STUCK);
+    assert_int_equal(0, code);
+    for (unsigned i = 0; i < STUCK; i++)
+        assert_int_equal(GCS_UNAVAILABLE, host_end(stuck[i]));
+}
+
 static void
 a_second_sigterm_ends_the_sidecar_at_once(void **state)
 {
@@ -272,6 +315,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_sidecar_answers_or_refuses_all_and_exits_with_0),
         TEST(the_inbox_answers_or_refuses_all_and_exits_with_0),
+        cmocka_unit_test_setup_teardown(a_silent_inbox_does_not_hold_up_the_end, setup_short_drain,
+                                        guest_teardown),
         TEST(a_second_sigterm_ends_the_sidecar_at_once),
         TEST(a_second_sigterm_ends_the_inbox_at_once),
     };
