@@ -34,12 +34,24 @@ offer_free(struct ledger_offer *offer)
     free(offer);
 }
 
-/* The catalog of the policy and the fragments loaded now. */
+/* Takes the catalog's reference. */
+static void
+catalog_set(struct store *store, struct catalog *catalog)
+{
+    catalog_unref(store->catalog);
+    store->catalog = catalog;
+}
+
+/* The catalog of the policy and the fragments loaded now; without any it is the policy's own, as at first. */
 static enum status
 catalog_remake(struct store *store, struct error *err)
 {
     const struct policy *policy = store->policy;
-    struct fragment_part **parts = calloc(store->fragments_count + 1, sizeof(struct fragment_part *));
+    if (store->fragments_count == 0) {
+        catalog_set(store, catalog_ref(policy->catalog));
+        return STATUS_OK;
+    }
+    struct fragment_part **parts = calloc(store->fragments_count, sizeof(struct fragment_part *));
     struct loaded_fragment *fragment;
     struct catalog *catalog;
     size_t count = 0;
@@ -54,8 +66,7 @@ catalog_remake(struct store *store, struct error *err)
                      policy->patterns, &catalog, err);
     free(parts);
     TRY(status);
-    catalog_unref(store->catalog);
-    store->catalog = catalog;
+    catalog_set(store, catalog);
     return STATUS_OK;
 }
 
@@ -304,11 +315,9 @@ fragments_record_undo(struct store *store, struct policy_record *record)
         store->fragments_bytes -= fragment->part->module->size;
         fragment_free(fragment);
     }
-    if (removed && catalog_remake(store, &ignored) != STATUS_OK) {
-        /* An undo cannot fail. Without memory for the other fragments' candidates there are fewer of them. */
-        catalog_unref(store->catalog);
-        store->catalog = catalog_ref(store->policy->catalog);
-    }
+    /* An undo cannot fail. Without memory for the other fragments' candidates there are fewer of them. */
+    if (removed && catalog_remake(store, &ignored) != STATUS_OK)
+        catalog_set(store, catalog_ref(store->policy->catalog));
 }
 
 void

@@ -2,6 +2,7 @@
  * Records: what a decision added can be undone on its own, whatever other records do. Random interleavings of
  * decide, commit and undo are held against a model that replays the decisions that were not undone.
  */
+#include "server/policy/restore.h"
 #include "tests/unit/policy/harness.h"
 
 /* Three candidates of one image: each exec narrows to those that list it, and two leave none for the third.
@@ -309,6 +310,32 @@ an_undone_fragment_takes_its_containers_along(void **state)
     policy_state_free(fresh);
 }
 
+/* What is mounted then stands on the policy alone, and can be taken out of the state as before. */
+static void
+an_undone_fragment_leaves_the_policys_own_candidates(void **state)
+{
+    static const char fragment[] =
+        "{'issuer': 'i', 'feed': 'f', 'rego': 'package n\\nsvn := 1\\nframework_version := `0.5.0`\\n'}";
+    struct policy_state *fresh = harness_state(policy_text, POLICY_STRICT);
+    struct policy_container_state container;
+    struct arena arena;
+    struct error err;
+
+    (void)state;
+    arena_init(&arena, LIMIT_REQUEST_ARENA_BYTES);
+    struct decided decided = harness_decide(fresh, "load_fragment", fragment);
+    assert_true(decided.verdict.allowed);
+    policy_record_undo(decided.verdict.record);
+    harness_done(&decided);
+    assert_true(harness_allows(fresh, "mount_cims", MOUNT));
+
+    assert_int_equal(policy_export_container(fresh, "c", &arena, &container, &err), STATUS_OK);
+
+    assert_int_equal(container.candidates_count, 3);
+    arena_done(&arena);
+    policy_state_free(fresh);
+}
+
 static void
 a_denial_records_nothing(void **state)
 {
@@ -469,6 +496,7 @@ main(void)
         cmocka_unit_test(an_undone_shutdown_gives_no_candidate_back_that_was_narrowed_away),
         cmocka_unit_test(a_scratch_target_is_free_again_when_its_mount_is_undone),
         cmocka_unit_test(an_undone_fragment_takes_its_containers_along),
+        cmocka_unit_test(an_undone_fragment_leaves_the_policys_own_candidates),
         cmocka_unit_test(a_denial_records_nothing),
         cmocka_unit_test(a_full_arena_is_no_decision_and_changes_nothing),
         cmocka_unit_test(an_ended_container_is_never_created_again),
