@@ -1,10 +1,11 @@
 /* gcs-policy eval: the decisions on a file of steps, one JSON line each. */
 #include <argp.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/gcs-policy/command.h"
+#include "client/gcs-policy/options.h"
 #include "server/policy/vectors.h"
 
 struct options {
@@ -28,9 +29,7 @@ parse_option(int key, char *arg, struct argp_state *state)
         options->steps = arg;
         return 0;
     case KEY_OS:
-        if (strcmp(arg, "windows") != 0 && strcmp(arg, "linux") != 0)
-            argp_error(state, "--os is 'windows' or 'linux'");
-        options->os = strcmp(arg, "linux") == 0 ? POLICY_LINUX : POLICY_WINDOWS;
+        options->os = option_os(state, arg);
         return 0;
     case KEY_REFERENCE:
         options->rules = POLICY_REFERENCE;
@@ -62,16 +61,12 @@ print_line(const char *line, void *arg)
 static int
 print_load_error(const struct error *err)
 {
-    printf("{\"load_error\":\"");
-    for (const char *at = err->text; *at; at++) {
-        if (*at == '"' || *at == '\\')
-            printf("\\%c", *at);
-        else if ((unsigned char)*at < 0x20)
-            printf("\\u%04x", (unsigned)*at);
-        else
-            putchar(*at);
-    }
-    printf("\"}\n");
+    CLEANUP(json_decrefp)
+    json_t *answer = json_pack("{s:s}", "load_error", err->text);
+
+    if (!answer || json_dumpf(answer, stdout, JSON_COMPACT) != 0)
+        return EXIT_CANNOT_ASK;
+    printf("\n");
     return EXIT_AS_ASKED;
 }
 

@@ -6,9 +6,9 @@
 
 #include "client/gcs-policy/command.h"
 #include "client/gcs-policy/options.h"
-#include "client/gcs-policy/step_lines.h"
 #include "server/base/limits.h"
 #include "server/policy/explain.h"
+#include "server/policy/step_lines.h"
 #include "server/policy/steps.h"
 
 struct options {

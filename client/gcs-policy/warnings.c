@@ -1,9 +1,12 @@
 #include "client/gcs-policy/warnings.h"
 
-#include <stdio.h>
+#include <string.h>
 
+#include "server/base/text.h"
 #include "server/policy/compiled.h"
 #include "server/policy/pattern.h"
+
+enum { DIGEST_DIGITS = 64 };
 
 struct search {
     const struct module *module;
@@ -140,6 +143,23 @@ look_at_mounts(const struct search *search, const struct value *owner)
     return STATUS_OK;
 }
 
+/* What a guest measures: SHA-256 in lower-case hexadecimal, compared as text. */
+static void
+look_at_digests(const struct search *search, const struct value *container, const char *name)
+{
+    const struct value *digests = value_member(container, name);
+
+    for (size_t i = 0; i < value_length(digests); i++) {
+        const struct value *digest = value_at(digests, i);
+        char text[DIGEST_DIGITS + 1] = "";
+        if (value_is(digest, VALUE_STRING) && digest->count == DIGEST_DIGITS)
+            memcpy(text, digest->text, DIGEST_DIGITS);
+        if (!text_is_hex(text, DIGEST_DIGITS))
+            warn(search, digest,
+                 "no SHA-256 in 64 lower-case hexadecimal digits: this container can never be mounted");
+    }
+}
+
 static void
 look_at_execs(const struct search *search, const struct value *container)
 {
@@ -184,6 +204,8 @@ look_at_container(const struct search *search, const struct value *container)
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
         if (!value_member(container, needed[i].member))
             warn(search, container, needed[i].text);
+    look_at_digests(search, container, "layers");
+    look_at_digests(search, container, "mounted_cim");
     TRY(look_at_env_rules(search, container));
     look_at_execs(search, container);
     return look_at_mounts(search, container);

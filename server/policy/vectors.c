@@ -7,33 +7,13 @@
 
 #include "server/base/fd.h"
 #include "server/base/limits.h"
+#include "server/policy/step_lines.h"
 #include "server/policy/steps.h"
 
 static void
 freep(char **text)
 {
     free(*text);
-}
-
-/* Calls `each` with every line that holds JSON; stops at the first status that is not OK. */
-typedef enum status line_fn(json_t *json, size_t line, void *arg, struct error *err);
-
-static enum status
-each_line(const char *text, line_fn *each, void *arg, struct error *err)
-{
-    for (size_t line = 1; *text; line++) {
-        size_t length = strcspn(text, "\n");
-        if (strspn(text, " \t\r") < length) {
-            json_error_t where;
-            CLEANUP(json_decrefp)
-            json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where);
-            if (!json)
-                return error_set(err, STATUS_INVALID_ARGUMENT, 0, "line %zu: %s", line, where.text);
-            TRY(each(json, line, arg, err));
-        }
-        text += length + (text[length] == '\n');
-    }
-    return STATUS_OK;
 }
 
 /* ---- playing ---- */
@@ -75,7 +55,7 @@ vectors_eval(struct policy *policy, enum policy_os os, enum policy_rules rules, 
 
     TRY(policy_state_new(policy, rules, &state, err));
     play.state = state;
-    return each_line(text, play_line, &play, err);
+    return step_lines_each(text, play_line, &play, err);
 }
 
 /* ---- comparing ---- */
@@ -257,7 +237,7 @@ run_case(const char *directory, enum policy_rules rules, FILE *out)
     size_t size;
 
     if (read_file(directory, "expected.jsonl", &text, &size, &err) != STATUS_OK ||
-        each_line(text, collect_expected, wanted, &err) != STATUS_OK ||
+        step_lines_each(text, collect_expected, wanted, &err) != STATUS_OK ||
         play_case(directory, os, rules, got, &err) != STATUS_OK) {
         fprintf(out, "%s: %s\n", name, err.text);
         return false;

@@ -104,6 +104,13 @@ check_points_at_what_it_refuses_and_at_what_is_not_meant(void **state)
         {HEAD CONTAINER("{\"name\": \"PATH\", \"name_strategy\": \"string\", \"value\": \".*\", "
                         "\"value_strategy\": \"re2\"}"),
          0, ""},
+        {HEAD "containers := [{\"layers\": [\"AA\"], \"mounted_cim\": [], \"command\": [], \"user\": \"\", "
+              "\"working_dir\": \"\", \"allow_stdio_access\": true, \"env_rules\": []}]\n",
+         0, "policy.rego:2:28: warning: no SHA-256 in 64 lower-case hexadecimal digits"},
+        {HEAD "containers := [{\"layers\": [], \"mounted_cim\": "
+              "[\"1ABA71bb6a4b4c6df1dee7c37607c8e1da4eb6b93de103b6509daf8efd663a7d\"], \"command\": [], "
+              "\"user\": \"\", \"working_dir\": \"\", \"allow_stdio_access\": true, \"env_rules\": []}]\n",
+         0, "policy.rego:2:47: warning: no SHA-256 in 64 lower-case hexadecimal digits"},
         {HEAD EXTERNAL("\"working_dir\": \"\""), 0,
          "policy.rego:2:24: warning: this rule can never match: it needs 'command'"},
         {HEAD EXTERNAL(

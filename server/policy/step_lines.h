@@ -1,6 +1,10 @@
-/* Files of one JSON object a line. */
-#ifndef CLIENT_GCS_POLICY_STEP_LINES_H
-#define CLIENT_GCS_POLICY_STEP_LINES_H
+/*
+ * Files of one JSON object a line.
+ *
+ * Threads: any; nothing is shared.
+ */
+#ifndef SERVER_POLICY_STEP_LINES_H
+#define SERVER_POLICY_STEP_LINES_H
 
 #include <jansson.h>
 

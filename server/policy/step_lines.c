@@ -1,4 +1,4 @@
-#include "client/gcs-policy/step_lines.h"
+#include "server/policy/step_lines.h"
 
 #include <string.h>
 
