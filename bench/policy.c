@@ -107,6 +107,12 @@ static const struct policy_load_row loads[] = {
      .shape = {.containers = 100},
      .loads = 100,
      .bound_ms = 15},
+    {.label = "load, 100 containers of one image",
+     .name = "load_100_one_image",
+     .reach = "92.7",
+     .shape = {.containers = 100, .one_image = true},
+     .loads = 100,
+     .bound_ms = 15},
 };
 
 enum { LOADS = sizeof loads / sizeof loads[0] };

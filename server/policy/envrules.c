@@ -1,5 +1,6 @@
 #include "server/policy/envrules.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -23,13 +24,19 @@ struct side {
     struct atom *by_text;  /* patterns, by text */
     struct atom *patterns; /* patterns, as a list */
 
-    const struct pattern_set *set; /* of the plain ones; NULL: `patterns` are tried one by one */
-    struct atom **members;         /* by their places in the set */
-    struct atom *others;           /* patterns that are not in the set, as a list */
+    const struct pattern **plain; /* those that can be in a set */
+    struct atom **members;        /* and their atoms, by the same places */
+    size_t plain_count;
+    struct atom *others; /* patterns that cannot, as a list */
+
+    /* Made when first asked for: most images of a policy are never used. Whoever makes it finds the same. */
+    _Atomic(const struct pattern_set *) set; /* NULL: `patterns` are tried one by one */
+    atomic_bool is_set_settled;              /* then `set` does not change any more */
 };
 
 struct env_table {
     struct arena *arena;
+    struct pattern_pool *pool; /* of the patterns; NULL: no set is made */
     struct side sides[SUBJECTS];
     struct atom **atoms; /* all of them, by index */
     uint32_t count, room;
@@ -159,7 +166,7 @@ env_table_add(struct env_table *table, const struct value *value, struct pattern
 }
 
 static enum status
-side_finish(struct side *side, struct arena *arena, struct pattern_pool *pool, struct error *err)
+side_finish(struct side *side, struct arena *arena, struct error *err)
 {
     size_t count = 0;
 
@@ -167,29 +174,45 @@ side_finish(struct side *side, struct arena *arena, struct pattern_pool *pool, s
         count++;
     if (count == 0)
         return STATUS_OK;
-    const struct pattern **patterns = ARENA_NEW(arena, const struct pattern *, count);
+    side->plain = ARENA_NEW(arena, const struct pattern *, count);
     side->members = ARENA_NEW(arena, struct atom *, count);
-    if (!patterns || !side->members)
+    if (!side->plain || !side->members)
         return module_too_large(err);
-    count = 0;
     for (struct atom *atom = side->patterns; atom; atom = atom->next) {
         if (pattern_is_plain(atom->pattern) && pattern_is_valid(atom->pattern)) {
-            side->members[count] = atom;
-            patterns[count++] = atom->pattern;
+            side->members[side->plain_count] = atom;
+            side->plain[side->plain_count++] = atom->pattern;
         } else {
             atom->next_other = side->others;
             side->others = atom;
         }
     }
-    return pattern_pool_set(pool, patterns, count, &side->set, err);
+    return STATUS_OK;
 }
 
 enum status
 env_table_finish(struct env_table *table, struct pattern_pool *pool, struct error *err)
 {
+    table->pool = pool;
     for (int subject = 0; subject < SUBJECTS; subject++)
-        TRY(side_finish(&table->sides[subject], table->arena, pool, err));
+        TRY(side_finish(&table->sides[subject], table->arena, err));
     return STATUS_OK;
+}
+
+/* The side's set; NULL: there is none. */
+static const struct pattern_set *
+side_set(struct side *side, struct pattern_pool *pool)
+{
+    const struct pattern_set *set = NULL;
+    struct error ignored; /* no memory now: one by one, and another try the next time */
+
+    if (atomic_load_explicit(&side->is_set_settled, memory_order_acquire))
+        return atomic_load_explicit(&side->set, memory_order_relaxed);
+    if (!pool || pattern_pool_set(pool, side->plain, side->plain_count, &set, &ignored) != STATUS_OK)
+        return NULL;
+    atomic_store_explicit(&side->set, set, memory_order_relaxed);
+    atomic_store_explicit(&side->is_set_settled, true, memory_order_release);
+    return set;
 }
 
 /* ---- one request ---- */
@@ -305,15 +328,17 @@ mark_found(size_t place, void *arg)
 
 /* All atoms of one side on one entry. */
 static void
-try_side(const struct side *side, struct view text, size_t entry, const struct sink *sink)
+try_side(struct side *side, struct pattern_pool *pool, struct view text, size_t entry,
+         const struct sink *sink)
 {
+    const struct pattern_set *set = side->patterns ? side_set(side, pool) : NULL;
     struct asked asked = {side, sink, entry};
     struct atom *atom;
 
     HASH_FIND(hh, side->strings, text.text, text.length, atom);
     if (atom)
         try_atom(atom, text, entry, sink);
-    if (side->set && pattern_set_match(side->set, text, mark_found, &asked)) {
+    if (set && pattern_set_match(set, text, mark_found, &asked)) {
         for (atom = side->others; atom; atom = atom->next_other)
             try_atom(atom, text, entry, sink);
         return;
@@ -323,12 +348,12 @@ try_side(const struct side *side, struct view text, size_t entry, const struct s
 }
 
 static void
-try_all(const struct env_table *table, struct view entry, size_t place, const struct sink *sink)
+try_all(struct env_table *table, struct view entry, size_t place, const struct sink *sink)
 {
     for (int subject = 0; subject < SUBJECTS; subject++) {
         struct view text;
         if (part_of(entry, (enum subject)subject, &text))
-            try_side(&table->sides[subject], text, place, sink);
+            try_side(&table->sides[subject], table->pool, text, place, sink);
     }
 }
 
@@ -358,7 +383,7 @@ rules_total(const struct env_rules *const *wanted, size_t wanted_count)
 }
 
 enum status
-env_match_make(const struct env_table *table, const struct env_rules *const *wanted, size_t wanted_count,
+env_match_make(struct env_table *table, const struct env_rules *const *wanted, size_t wanted_count,
                const struct policy_strings *env, bool strict, struct arena *arena, struct env_match *ret,
                struct error *err)
 {

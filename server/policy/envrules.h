@@ -6,7 +6,8 @@
  * distinct entry, strings by a hash and patterns by a set where they are many; what a candidate accepts is
  * then a few word operations on the answers.
  *
- * Threads: a finished table is read-only and may be shared.
+ * Threads: a finished table may be shared: its rules do not change, and its sets are made under the pool's
+ * lock.
  */
 #ifndef SERVER_POLICY_ENVRULES_H
 #define SERVER_POLICY_ENVRULES_H
@@ -44,7 +45,8 @@ void env_table_done(struct env_table *table);
 MUST_CHECK enum status env_table_add(struct env_table *table, const struct value *value,
                                      struct pattern_pool *pool, struct env_rules *ret, struct error *err);
 
-/* Makes the sets of patterns, after the last candidate's rules; without it they are tried one by one. */
+/* After the last candidate's rules. The pool outlives the table, which makes its sets in it when first asked.
+ */
 MUST_CHECK enum status env_table_finish(struct env_table *table, struct pattern_pool *pool,
                                         struct error *err);
 
@@ -66,7 +68,7 @@ struct env_match {
  *
  * A caller may act on STATUS_RESOURCE_EXHAUSTED: the arena is full.
  */
-MUST_CHECK enum status env_match_make(const struct env_table *table, const struct env_rules *const *wanted,
+MUST_CHECK enum status env_match_make(struct env_table *table, const struct env_rules *const *wanted,
                                       size_t wanted_count, const struct policy_strings *env, bool strict,
                                       struct arena *arena, struct env_match *ret, struct error *err);
 

@@ -23,12 +23,12 @@
  *   - policies and fragments that load in the reference but are surely not meant: policy_state_new(), for a
  *     fragment the policy's error of the denial, names the place
  *   - in linux mode, mount sources under a sandbox id that would not stand for itself in a pattern
- * (It also keeps a fragment once that is loaded again, which changes no decision.) And it adds one thing, a
- * second spelling of a command: exec_in_container, exec_external and a signal to an
+ * and it adds one thing, a second spelling of a command: exec_in_container, exec_external and a signal to an
  * exec'd process are asked with `args` as given first and, when that is denied, with the one-element list
  * that holds `args` joined the Windows way, as the reference's host sends them. An entry ["cmd"] thus allows
  * args ["cmd"] and not ["cmd", "/c", "mkdir"]; an entry ["cmd /c dir"] allows args ["cmd", "/c", "dir"]. What
  * runs is always `args`. The reference rule set looks at `args` alone, and create_container does so in both.
+ * A fragment that is loaded again is kept once in strict, which changes no decision.
  *
  * In one place strict allows what the reference rule set does not: POLICY_CONTAINER_MOUNT, which the
  * reference has not got. For every point of the reference, from equal state, strict allows a subset.

@@ -11,7 +11,7 @@ struct crowd {
     const struct candidate *base;
     const uint32_t *items; /* NULL: all of base */
     size_t count;
-    const struct env_table *env;
+    struct env_table *env;
 };
 
 static const struct candidate *
@@ -71,7 +71,7 @@ env_names_error(struct decision *decision, const struct crowd *crowd, const stru
 static enum status
 crowd_match(struct decision *decision, const struct crowd *crowd, struct env_match *match)
 {
-    const struct env_table *table = crowd->env ? crowd->env : env_table_new(decision->arena);
+    struct env_table *table = crowd->env ? crowd->env : env_table_new(decision->arena);
     if (!table)
         return decision_full(decision);
     return env_match_make(table, NULL, 0, &process_input(decision)->env, decision->strict, decision->arena,

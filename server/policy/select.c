@@ -69,8 +69,8 @@ choose(struct decision *decision, struct selection *selection, bool strict)
 }
 
 enum status
-selection_choose_env(struct decision *decision, const struct env_table *table,
-                     const struct policy_strings *env, struct selection *selection)
+selection_choose_env(struct decision *decision, struct env_table *table, const struct policy_strings *env,
+                     struct selection *selection)
 {
     const struct env_rules **wanted =
         ARENA_NEW(decision->arena, const struct env_rules *, selection->count + 1);

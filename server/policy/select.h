@@ -24,7 +24,7 @@ MUST_CHECK enum status selection_init(struct decision *decision, const struct ca
  * ENV-SELECT and then ENVLIST-OK over the selection, which keeps the candidates that pass; none are kept when
  * the selection is undefined. By the reference's matching; selection_tighten() adds strict's.
  */
-MUST_CHECK enum status selection_choose_env(struct decision *decision, const struct env_table *table,
+MUST_CHECK enum status selection_choose_env(struct decision *decision, struct env_table *table,
                                             const struct policy_strings *env, struct selection *selection);
 
 /* As above with strict's matching, over what is left of candidates and entries. */

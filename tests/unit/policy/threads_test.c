@@ -5,15 +5,21 @@
 
 enum { THREADS = 4, ROUNDS = 300 };
 
+#define RULE(name) "{\"pattern\": \"" name "[0-9]*=[xy]+\", \"strategy\": \"re2\"}, "
+
+/* Enough patterns for a set beside the one that cannot be in it. */
 static const char policy_text[] =
     "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\ncontainers := [{\"command\": "
     "[\"a\"], \"layers\": [\"l\"], \"mounted_cim\": [\"l\"], \"user\": \"\", \"working_dir\": \"/\", "
-    "\"allow_stdio_access\": true, \"env_rules\": [{\"pattern\": \"A=(x|y)+|B=.\", \"strategy\": \"re2\"}], "
-    "\"mounts\": [{\"destination\": \"/d\", \"source\": \"sandbox:///a/.+\", \"type\": \"bind\", "
-    "\"options\": "
-    "[]}]}]\nmount_cims := data.framework.mount_cims\ncreate_container := data.framework.create_container\n"
-    "shutdown_container := data.framework.shutdown_container\nscratch_mount := "
-    "data.framework.scratch_mount\n";
+    "\"allow_stdio_access\": true, \"env_rules\": [{\"pattern\": \"A=(x|y)+|B=.\", \"strategy\": "
+    "\"re2\"}, " RULE("C") RULE("D") RULE("E") RULE("F") RULE("G") RULE("H") RULE("I") RULE(
+        "J") "], "
+             "\"mounts\": [{\"destination\": \"/d\", \"source\": \"sandbox:///a/.+\", \"type\": \"bind\", "
+             "\"options\": "
+             "[]}]}]\nmount_cims := data.framework.mount_cims\ncreate_container := "
+             "data.framework.create_container\n"
+             "shutdown_container := data.framework.shutdown_container\nscratch_mount := "
+             "data.framework.scratch_mount\n";
 
 struct worker {
     pthread_t thread;
@@ -28,7 +34,7 @@ struct worker {
 static bool
 create_one(struct policy_state *state, const char *id, bool undo)
 {
-    static const char *const layers[] = {"l"}, *const args[] = {"a"}, *const env[] = {"A=xyx"};
+    static const char *const layers[] = {"l"}, *const args[] = {"a"}, *const env[] = {"A=xyx", "D7=yx"};
     static const struct policy_mount mount = {"/d", "sandbox:///a/b", "bind", {0}};
     struct policy_request request = {
         .point = POLICY_MOUNT_CIMS,
@@ -43,7 +49,7 @@ create_one(struct policy_state *state, const char *id, bool undo)
     request = (struct policy_request){.point = POLICY_CREATE_CONTAINER};
     request.process = (struct policy_process_input){.container_id = id,
                                                     .args = {.items = args, .count = 1},
-                                                    .env = {.items = env, .count = 1},
+                                                    .env = {.items = env, .count = 2},
                                                     .working_dir = "/",
                                                     .user = "",
                                                     .mounts = &mount,
