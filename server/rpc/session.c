@@ -81,6 +81,23 @@ window_has(const struct window *window, uint64_t id)
     return (window->bits[place / 64] >> (place % 64)) & 1;
 }
 
+/* Clears the bits of the ids from `first` up to `end`, word by word where it can: who names ids far apart
+ * must not keep the receiver busy. */
+static void
+window_clear(struct window *window, uint64_t first, uint64_t end)
+{
+    while (first < end) {
+        uint64_t place = first % LIMIT_SESSION_WINDOW_IDS;
+        if (place % 64 == 0 && end - first >= 64) {
+            window->bits[place / 64] = 0;
+            first += 64;
+        } else {
+            window->bits[place / 64] &= ~(UINT64_C(1) << (place % 64));
+            first++;
+        }
+    }
+}
+
 /* Notes an id that window_has() not. False: no memory. */
 static bool
 window_put(struct window *window, uint64_t id)
@@ -89,14 +106,10 @@ window_put(struct window *window, uint64_t id)
         window->bits = calloc(LIMIT_SESSION_WINDOW_IDS / 64, sizeof window->bits[0]);
     if (!window->bits)
         return false;
-    if (id > window->highest && id - window->highest >= LIMIT_SESSION_WINDOW_IDS) {
+    if (id > window->highest && id - window->highest >= LIMIT_SESSION_WINDOW_IDS)
         memset(window->bits, 0, LIMIT_SESSION_WINDOW_IDS / 8);
-    } else if (id > window->highest) { /* the bits of those between were older ids' */
-        for (uint64_t between = window->highest + 1; between < id; between++) {
-            uint64_t place = between % LIMIT_SESSION_WINDOW_IDS;
-            window->bits[place / 64] &= ~(UINT64_C(1) << (place % 64));
-        }
-    }
+    else if (id > window->highest)
+        window_clear(window, window->highest + 1, id); /* these bits were older ids' */
     window->bits[id % LIMIT_SESSION_WINDOW_IDS / 64] |= UINT64_C(1) << (id % 64);
     if (id > window->highest)
         window->highest = id;
@@ -324,7 +337,7 @@ admission_check(const struct session *session, uint64_t request_id, struct error
 {
     if (request_id <= session->through || window_has(&session->seen, request_id))
         return error_set(err, STATUS_INVALID_ARGUMENT, 0,
-                         "request_id %llu: acknowledged already, 0, or %d below a later one",
+                         "request_id %llu: acknowledged already, refused before, 0, or %d below a later one",
                          (unsigned long long)request_id, LIMIT_SESSION_WINDOW_IDS);
     size_t open_count = HASH_COUNT(session->entries);
     if (open_count >= LIMIT_SESSION_ANSWERS || session->kept_bytes >= LIMIT_SESSION_ANSWER_BYTES)
@@ -353,6 +366,15 @@ admit(struct session *session, uint64_t request_id, const struct route *route, s
     return STATUS_OK;
 }
 
+/* Notes that the request was refused, so that no later copy of it runs. Without memory for that it may. */
+static enum status
+refuse_for_good(struct session *session, uint64_t request_id, enum status status)
+{
+    if (request_id > session->through && !window_has(&session->seen, request_id))
+        (void)window_put(&session->seen, request_id);
+    return status;
+}
+
 enum status
 session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t request_id,
               const struct route *route, struct session_entry **ret, struct error *err)
@@ -371,9 +393,10 @@ session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uin
     else if (entry && !entry->unwanted)
         repeat(sessions, entry, route, &list);
     else if (sessions->state.kept_bytes >= LIMIT_KEPT_ANSWER_BYTES)
-        status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
-                           "%zu bytes of answers, of all sessions, wait for acknowledgement",
-                           sessions->state.kept_bytes);
+        status = refuse_for_good(session, request_id,
+                                 error_set(err, STATUS_RESOURCE_EXHAUSTED, 0,
+                                           "%zu bytes of answers, of all sessions, wait for acknowledgement",
+                                           sessions->state.kept_bytes));
     else
         status = admit(session, request_id, route, ret, err);
     mutex_unlock(&sessions->state.lock);
@@ -394,6 +417,8 @@ session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], ui
     bool known = entry && !entry->unwanted;
     if (known)
         repeat(sessions, entry, route, &list);
+    else if (session && !entry)
+        (void)refuse_for_good(session, request_id, STATUS_OK);
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
     return known;
@@ -436,6 +461,8 @@ session_acknowledge(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES
             HASH_FIND(hh, session->entries, &listed[i], sizeof listed[i], entry);
             if (entry)
                 entry_acknowledge(sessions, entry, &list);
+            else /* given up before it got here: it must not run when it does */
+                (void)refuse_for_good(session, listed[i], STATUS_OK);
         }
     }
     mutex_unlock(&sessions->state.lock);

@@ -5,7 +5,7 @@
  * A session is opened by Negotiate, named by 16 random bytes, and ends LIMIT_SESSION_LEASE_MS after its last
  * message. An id is new when it was not seen, is above acknowledged_through, and is less
  * than LIMIT_SESSION_WINDOW_IDS below the highest that was seen: a call that waits for long holds up no
- * other.
+ * other. What was refused, or acknowledged before it came, counts as seen: no late copy of it runs.
  *
  * Threads: every function may be called from any thread. RANK_SESSIONS; messages are sent outside the lock.
  */
@@ -51,9 +51,9 @@ MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_b
  * again, in the credit of the copy sent before: it says that that one was lost.
  *
  * UNAVAILABLE         no such session: the request must not be run
- * INVALID_ARGUMENT    the id is 0 or was acknowledged already
+ * INVALID_ARGUMENT    the id is 0, or was acknowledged or refused already
  * RESOURCE_EXHAUSTED  too many requests without acknowledgement: the text begins with "acknowledged_through:"
- *                     when they are this session's
+ *                     when they are this session's, and then the same id may come again
  */
 MUST_CHECK enum status session_admit(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES],
                                      uint64_t request_id, const struct route *route,
@@ -61,7 +61,8 @@ MUST_CHECK enum status session_admit(struct sessions *sessions, const uint8_t id
 
 /*
  * Deals with a repeat as session_admit() does, and with nothing else: for a server that takes no new requests
- * but owes its answers to old ones. False: no session knows the request as running or answered.
+ * but owes its answers to old ones. False: no session knows the request as running or answered, so it is to
+ * be refused, and no copy of it will be admitted.
  */
 bool session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t request_id,
                     const struct route *route);

@@ -329,8 +329,15 @@ at_the_bound_new_requests_are_refused_and_the_admitted_ones_end_well(void **stat
     for (size_t i = 0; i < SENDERS; i++)
         assert_answered_once(&senders[i], LIMIT_SESSION_ANSWERS);
     assert_true(fixture_wait_under_way(f, 0));
-    late.request_id = 0; /* the refused ids were not used up */
+    unsigned runs = atomic_load(&f->app.runs);
+    late.request_id = 0; /* its client was told that it would not run */
     Gcs__V1__Response *response = call_ping(&late, 0);
+    assert_non_null(response);
+    assert_int_equal(response->status, STATUS_INVALID_ARGUMENT);
+    client_free(response);
+    assert_int_equal(atomic_load(&f->app.runs), runs);
+    late.request_id = 3;
+    response = call_ping(&late, 0);
     assert_non_null(response);
     assert_int_equal(response->status, STATUS_OK);
     client_free(response);

@@ -276,6 +276,78 @@ a_request_acknowledged_alone_never_runs_again_nor_is_it_answered(void **state)
     assert_nothing_kept(f);
 }
 
+/* The client gave it up and said so, by a message that overtook it. */
+static void
+a_request_acknowledged_before_it_came_never_runs(void **state)
+{
+    struct fixture *f = *state;
+    serve(f, 1, 1, 1, 16);
+
+    acknowledge_one(f, 3);
+
+    assert_refused(f, 3, STATUS_INVALID_ARGUMENT);
+    assert_non_null(admit(f, 2, 1)); /* not acknowledged */
+    answer(admit(f, 4, 1), 4, 16);
+}
+
+static void
+a_request_that_was_refused_never_runs(void **state)
+{
+    struct fixture *f = *state;
+    struct route route = route_to(f, 1);
+
+    assert_false(session_repeat(f->sessions, f->id, 7, &route)); /* the server is full, or stopping */
+
+    assert_refused(f, 7, STATUS_INVALID_ARGUMENT);
+    assert_int_equal(figures(f).running, 0);
+    serve(f, 6, 6, 1, 16);
+    serve(f, 8, 8, 1, 16);
+}
+
+static void
+ids_far_apart_are_remembered_like_near_ones(void **state)
+{
+    struct fixture *f = *state;
+    static const uint64_t ids[] = {1, 3, 64, 65, 127, 128, 640, 641, 700, 65535, 65536, 65537, 66000};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        serve(f, ids[i], ids[i], 1, 16);
+        acknowledge_one(f, ids[i]);
+    }
+
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
+        assert_refused(f, ids[i], STATUS_INVALID_ARGUMENT);
+    static const uint64_t others[] = {600, 639, 642, 699, 701, 65534, 65538, 65999, 66001};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        serve(f, others[i], others[i], 1, 16);
+}
+
+/* Request ids mean something in their own session only. */
+static void
+a_session_reads_and_acknowledges_nothing_of_another(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    uint8_t other[SESSION_ID_BYTES];
+    assert_int_equal(session_open(f->sessions, ANSWER_MAX, other, &err), STATUS_OK);
+    serve(f, 1, 3, 1, 16);
+    struct session_entry *running = admit(f, 4, 1);
+    size_t sent_before = sent_count(f);
+
+    const uint64_t listed[] = {2, 3, 4};
+    session_acknowledge(f->sessions, other, 1, listed, 3);
+    struct route route = route_to(f, 2);
+    assert_false(session_repeat(f->sessions, other, 3, &route));
+    answer(admit_to(f, other, 9, 2), 4711, 16); /* its own */
+
+    assert_int_equal(sent_count(f), sent_before + 1);
+    assert_last_sent(f, 4711, 2);
+    assert_int_equal(figures(f).kept, 4);
+    answer(running, 4, 16);
+    assert_last_sent(f, 4, 1);
+    for (uint64_t number = 1; number <= 4; number++)
+        assert_null(admit(f, number, 1)); /* all still kept for their owner */
+}
+
 static void
 the_answer_to_a_request_acknowledged_while_it_ran_goes_nowhere(void **state)
 {
@@ -316,8 +388,7 @@ a_server_that_takes_nothing_new_still_answers_repeats(void **state)
     answer(running, 3, 64);
 
     assert_last_sent(f, 3, 9);
-    assert_non_null(running = admit(f, 4, 1)); /* asking did not admit it */
-    answer(running, 4, 64);
+    assert_refused(f, 4, STATUS_INVALID_ARGUMENT); /* its client was told that it would not run */
 }
 
 static void
@@ -414,9 +485,8 @@ answers_kept_in_all_sessions_together_refuse_new_requests(void **state)
     acknowledge(f, fit);
     memcpy(f->id, last, sizeof last);
 
-    struct session_entry *entry = admit(f, 1, 1);
-    assert_non_null(entry);
-    answer(entry, 1, 16);
+    assert_refused(f, 1, STATUS_INVALID_ARGUMENT); /* refused for good */
+    serve(f, 2, 2, 1, 16);
 }
 
 static void
@@ -876,6 +946,10 @@ main(void)
         TEST(a_repeat_of_an_answered_request_gets_the_kept_answer),
         TEST(an_acknowledged_request_never_runs_again),
         TEST(a_request_acknowledged_alone_never_runs_again_nor_is_it_answered),
+        TEST(a_request_acknowledged_before_it_came_never_runs),
+        TEST(a_request_that_was_refused_never_runs),
+        TEST(ids_far_apart_are_remembered_like_near_ones),
+        TEST(a_session_reads_and_acknowledges_nothing_of_another),
         TEST(the_answer_to_a_request_acknowledged_while_it_ran_goes_nowhere),
         TEST(a_server_that_takes_nothing_new_still_answers_repeats),
         TEST(a_forged_session_is_unavailable_and_changes_nothing),
