@@ -8,9 +8,8 @@
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 
-#define CONNECT_TIMEOUT_MS   10000
-#define CALL_TIMEOUT_MS      30000
-#define ANSWER_BYTES_MAX_MIN (64 * 1024)
+#define CONNECT_TIMEOUT_MS 10000
+#define CALL_TIMEOUT_MS    30000
 
 /* -- connection -------------------------------------------------------------------------------------------
  */
@@ -24,10 +23,10 @@ connect_caller(struct gcs_connection *conn, const char *url, const struct gcs_op
                                    .answer_bytes_max = options->answer_bytes_max,
                                    .repeat_ms = options->repeat_ms};
     uint32_t timeout_ms = options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
-    if (options->answer_bytes_max && options->answer_bytes_max < ANSWER_BYTES_MAX_MIN)
+    if (options->answer_bytes_max && options->answer_bytes_max < GCS_ANSWER_BYTES_MIN)
         return (enum gcs_status)error_set(err, STATUS_INVALID_ARGUMENT, 0,
                                           "answer_bytes_max: %u is less than %d", options->answer_bytes_max,
-                                          ANSWER_BYTES_MAX_MIN);
+                                          GCS_ANSWER_BYTES_MIN);
     enum status status = caller_start(&config, &conn->caller, err);
     if (status == STATUS_OK)
         status = caller_wait_ready(conn->caller, clock_now_ns() + timeout_ms * NS_PER_MS, err);

@@ -3,6 +3,9 @@
 #include "server/base/clock.h"
 #include "server/base/limits.h"
 
+/* Room in an answer for what is not output: session and request id, correlation ids, offset. */
+#define ANSWER_ENVELOPE_BYTES 1024
+
 enum gcs_status
 gcs_create(struct gcs_connection *conn, const char *container_id, const Gcs__V1__Spec *spec,
            struct gcs_error *err)
@@ -155,6 +158,19 @@ gcs_signal(struct gcs_connection *conn, const char *container_id, uint32_t proce
     return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_SIGNAL_PROCESS, NULL, err);
 }
 
+/* As much output as fits into an answer of this connection, which may take less than the server gives at
+ * once. */
+static uint32_t
+read_bytes_max(const struct gcs_connection *conn)
+{
+    const Gcs__V1__Limits *limits = conn->negotiated->limits;
+    uint32_t answer_bytes = limits ? limits->answer_bytes : LIMIT_ANSWER_BYTES;
+    if (answer_bytes < GCS_ANSWER_BYTES_MIN)
+        answer_bytes = GCS_ANSWER_BYTES_MIN;
+    uint32_t room = answer_bytes - ANSWER_ENVELOPE_BYTES;
+    return room < LIMIT_STREAM_CHUNK_BYTES ? room : LIMIT_STREAM_CHUNK_BYTES;
+}
+
 enum gcs_status
 gcs_read(struct gcs_connection *conn, const char *container_id, uint32_t process_id, Gcs__V1__Stream stream,
          uint64_t offset, uint32_t wait_ms, Gcs__V1__Response **ret, struct gcs_error *err)
@@ -165,6 +181,7 @@ gcs_read(struct gcs_connection *conn, const char *container_id, uint32_t process
     read.stream = stream;
     read.offset = offset;
     read.wait_ms = wait_ms;
+    read.max_bytes = read_bytes_max(conn);
     request.timeout_ms += wait_ms;
     request.body_case = GCS__V1__REQUEST__BODY_READ_STREAM;
     request.read_stream = &read;

@@ -7,6 +7,9 @@
 #include "server/base/timers.h"
 #include "server/rpc/caller.h"
 
+/* No session has smaller answers (service.proto). */
+#define GCS_ANSWER_BYTES_MIN (64 * 1024)
+
 /* The longest error message to look into for a decision. */
 #define GCS_MESSAGE_MAX (64 * 1024)
 
