@@ -11,6 +11,7 @@
 #define LIMIT_REQUEST_BYTES (1024 * 1024) /* every request but those that carry a policy or a fragment */
 #define LIMIT_POLICY_BYTES                                                                                   \
     (16 * 1024 * 1024) /* a policy's text; the receive limit leaves room for the rest */
+#define LIMIT_REFERENCE_BYTES     (64 * 1024) /* a reference document or a certificate chain: some KiB each */
 #define LIMIT_RECEIVE_BYTES       (17 * 1024 * 1024) /* NN_RCVMAXSIZE of our servers */
 #define LIMIT_REQUEST_ARENA_BYTES (16 * 1024 * 1024) /* 1 MiB on the wire can unpack to 88 MB */
 #define LIMIT_NESTING             16                 /* levels of messages; the schema needs 6 */

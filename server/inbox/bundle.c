@@ -90,22 +90,29 @@ sources_bind(struct container *container, const Gcs__V1__Spec *spec, int bundle_
 }
 
 static enum status
-fill(struct container *container, const Gcs__V1__Spec *spec, const char *root_path, int bundle_fd,
-     struct arena *arena, struct error *err)
+fill(struct container *container, const Gcs__V1__Spec *spec, const char *root_path,
+     const struct security_context_source *context, int bundle_fd, struct arena *arena, struct error *err)
 {
     const char **paths = NULL;
+    char context_path[RUN_PATH_MAX];
     CLEANUP(oci_decrefp)
     json_t *config = NULL;
     TRY(sources_bind(container, spec, bundle_fd, arena, &paths, err));
     struct oci_input input = {
         .container_id = container->id, .spec = spec, .root_path = root_path, .bind_sources = paths};
+    if (context) {
+        TRY(security_context_place(context, bundle_fd, "security-context", err));
+        run_path(container->inbox->options.run_dir, context_path, "bundles/%s/security-context",
+                 container->id);
+        input.security_context = context_path;
+    }
     TRY(oci_config(&input, &config, err));
     return oci_write(bundle_fd, "config.json", config, err);
 }
 
 enum status
 bundle_make(struct container *container, const Gcs__V1__Spec *spec, const char *root_path,
-            struct arena *arena, struct error *err)
+            const struct security_context_source *context, struct arena *arena, struct error *err)
 {
     CLEANUP(fd_closep)
     int bundles_fd = -1;
@@ -117,7 +124,7 @@ bundle_make(struct container *container, const Gcs__V1__Spec *spec, const char *
     CLEANUP(fd_closep)
     int bundle_fd = openat(bundles_fd, container->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     enum status status = bundle_fd < 0 ? error_set(err, STATUS_INTERNAL, errno, "open a bundle")
-                                       : fill(container, spec, root_path, bundle_fd, arena, err);
+                                       : fill(container, spec, root_path, context, bundle_fd, arena, err);
     if (status == STATUS_OK)
         return STATUS_OK;
     struct error undo_err;

@@ -16,12 +16,14 @@
 #include "server/base/arena.h"
 #include "server/base/error.h"
 #include "server/inbox/state.h"
+#include "server/mounts/security_context.h"
 
 /*
  * Makes the bundle of `container`, with its sources bound when the runtime is a real one.
  *
  * spec       checked here; borrowed
  * root_path  of the root file system
+ * context    what the container is to find in its security context; NULL: it has none
  * arena      for what lives only during the call
  *
  *   STATUS_INVALID_ARGUMENT     the spec; names the field
@@ -30,7 +32,8 @@
  * sandbox root After a failure nothing is left.
  */
 MUST_CHECK enum status bundle_make(struct container *container, const Gcs__V1__Spec *spec,
-                                   const char *root_path, struct arena *arena, struct error *err);
+                                   const char *root_path, const struct security_context_source *context,
+                                   struct arena *arena, struct error *err);
 
 /* Detaches the sources; the runtime has what it needs. */
 MUST_CHECK enum status bundle_detach(struct inbox *inbox, const char *container_id, struct error *err);

@@ -44,9 +44,26 @@ details_keep(struct create *create, const Gcs__V1__Spec *spec, struct error *err
                : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for %zu mounts", spec->n_mounts);
 }
 
+/* What the sidecar says; without one, in standalone mode, there is no policy to show. */
+static enum status
+security_context_of(const struct request *req, struct security_context_source *ret, struct error *err)
+{
+    const Gcs__V1__Approval *approval = req->call->approval;
+    const ProtobufCBinaryData *certificate = &req->call->create_container->host_amd_certificate;
+    *ret = (struct security_context_source){.certificate = {certificate->data, certificate->len}};
+    if (!approval || !approval->security_context_directory[0])
+        return STATUS_OK;
+    ret->directory = approval->security_context_directory;
+    if (ret->directory[0] != '/')
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "approval.security_context_directory is not absolute");
+    return STATUS_OK;
+}
+
 static enum status
 prepare(struct create *create, struct error *err)
 {
+    struct security_context_source context;
     struct request *req = create->req;
     struct inbox *inbox = inbox_of(req);
     const Gcs__V1__Spec *spec = req->call->create_container->spec;
@@ -56,7 +73,9 @@ prepare(struct create *create, struct error *err)
     TRY(details_keep(create, spec, err));
     TRY(root_hold(inbox->overlays, create->container->id, &root_path, err));
     create->holds_root = true;
-    TRY(bundle_make(create->container, spec, root_path, &req->arena, err));
+    TRY(security_context_of(req, &context, err));
+    TRY(bundle_make(create->container, spec, root_path, context.directory ? &context : NULL, &req->arena,
+                    err));
     create->has_bundle = true;
     TRY(process_new(create->container, spec->process, true, stdio_allowed(req), &create->process,
                     create->child_ends, err));

@@ -12,6 +12,7 @@
 #include "server/base/limits.h"
 #include "server/inbox/guest_path.h"
 #include "server/inbox/oci_check.h"
+#include "server/mounts/security_context.h"
 
 /* What containerd and CRI-O give a pod that asks for nothing. */
 static const char *const capabilities[] = {
@@ -180,6 +181,13 @@ mounts_json(const struct oci_input *input, json_t **ret, struct error *err)
         if (json_array_append_new(array, json) < 0)
             return no_memory(err);
     }
+    /* The last one, so that no mount of the spec lies on top of it. */
+    if (input->security_context &&
+        json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:[s, s, s, s, s, s]}", "destination",
+                                               SECURITY_CONTEXT_PATH, "type", "bind", "source",
+                                               input->security_context, "options", "bind", "ro", "nosuid",
+                                               "nodev", "noexec", "rprivate")) < 0)
+        return no_memory(err);
     *ret = TAKE_PTR(array);
     return STATUS_OK;
 }

@@ -22,7 +22,7 @@ static const struct wire_limit rows[] = {
     ROW(spec, 2, LIMIT_MOUNTS, 0),                         /* mounts */
     ROW(spec, 3, 1, LIMIT_HOSTNAME_BYTES),                 /* hostname */
     ROW(process, 1, LIMIT_ARGS, STRING_OF_EXECVE),         /* args */
-    ROW(process, 2, LIMIT_ENV, STRING_OF_EXECVE),          /* env */
+    ROW(process, 2, LIMIT_ENV + 1, STRING_OF_EXECVE),      /* env: LIMIT_ENV of a host, and one the sidecar adds */
     ROW(process, 4, 1, LIMIT_NAME_BYTES),                  /* user */
     ROW(mount, 3, 1, LIMIT_NAME_BYTES),                    /* type */
     ROW(mount, 4, LIMIT_MOUNT_OPTIONS, LIMIT_NAME_BYTES),  /* options */
@@ -31,6 +31,9 @@ static const struct wire_limit rows[] = {
     ROW(write_stream, 3, 1, LIMIT_STREAM_CHUNK_BYTES),     /* data */
     ROW(security_policy, 1, 1, LIMIT_NAME_BYTES),          /* enforcer_type */
     ROW(security_policy, 2, 1, LIMIT_POLICY_BYTES),        /* policy */
+    ROW(security_policy, 3, 1, LIMIT_REFERENCE_BYTES),     /* reference_info */
+    ROW(security_policy, 4, 1, LIMIT_REFERENCE_BYTES),     /* transparent_reference_info */
+    ROW(create_container, 2, 1, LIMIT_REFERENCE_BYTES),    /* host_amd_certificate */
     ROW(block_cims, 1, 1, LIMIT_NAME_BYTES),               /* volume_id */
     ROW(block_cims, 2, LIMIT_LAYERS, LIMIT_NAME_BYTES),    /* layers */
     ROW(container_scratch, 1, 1, LIMIT_NAME_BYTES),        /* target */

@@ -234,14 +234,16 @@ sort_by_depth(Gcs__V1__Mount **mounts, size_t count)
 static void
 forward_approved(struct request *req)
 {
+    struct sidecar *sidecar = req->app;
     struct create *create = req->slot;
-    const Gcs__V1__Spec *asked = req->call->create_container->spec;
+    const Gcs__V1__CreateContainer *request = req->call->create_container;
+    const Gcs__V1__Spec *asked = request->spec;
     Gcs__V1__Process process = *asked->process;
+    struct error err;
     Gcs__V1__Spec spec = *asked;
     Gcs__V1__Mount **mounts = ARENA_NEW(&req->arena, Gcs__V1__Mount *, asked->n_mounts);
     Gcs__V1__Mount *copies = ARENA_NEW(&req->arena, Gcs__V1__Mount, asked->n_mounts);
     if (!mounts || !copies) {
-        struct error err;
         error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
         fail(req, &err);
         return;
@@ -253,11 +255,20 @@ forward_approved(struct request *req)
     }
     sort_by_depth(mounts, asked->n_mounts);
     process_apply(&process, &create->verdict);
+    if (sidecar->security_context &&
+        process_tell_security_context(&process, &req->arena, &err) != STATUS_OK) {
+        fail(req, &err);
+        return;
+    }
     spec.process = &process;
     spec.mounts = mounts;
     Gcs__V1__CreateContainer body = GCS__V1__CREATE_CONTAINER__INIT;
-    body.spec = &spec;
     Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    body.spec = &spec;
+    if (sidecar->security_context) {
+        body.host_amd_certificate = request->host_amd_certificate;
+        approval.security_context_directory = sidecar->security_context;
+    }
     approval.allow_stdio = create->verdict.allow_stdio;
     Gcs__V1__Request call = forward_call(req);
     call.approval = &approval;

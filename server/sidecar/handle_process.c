@@ -97,6 +97,19 @@ execute_decide(struct request *req, struct execution *execution, struct error *e
     return status;
 }
 
+/* What runs: the process as the policy leaves it. */
+static enum status
+execute_approved(struct request *req, const struct execution *execution, Gcs__V1__Process *ret,
+                 struct error *err)
+{
+    const struct sidecar *sidecar = req->app;
+    *ret = *req->call->execute_process->process;
+    process_apply(ret, &execution->verdict);
+    if (!sidecar->security_context || strcmp(req->call->container_id, UVM_CONTAINER_ID) == 0)
+        return STATUS_OK;
+    return process_tell_security_context(ret, &req->arena, err);
+}
+
 void
 handle_execute_process(struct request *req)
 {
@@ -108,13 +121,13 @@ handle_execute_process(struct request *req)
         return;
     }
     req->slot = execution;
-    if (execute_decide(req, execution, &err) != STATUS_OK) {
+    Gcs__V1__Process process;
+    if (execute_decide(req, execution, &err) != STATUS_OK ||
+        execute_approved(req, execution, &process, &err) != STATUS_OK) {
         policy_gate_undo(TAKE_PTR(execution->record));
         request_reject(req, &err);
         return;
     }
-    Gcs__V1__Process process = *req->call->execute_process->process;
-    process_apply(&process, &execution->verdict);
     Gcs__V1__ExecuteProcess body = GCS__V1__EXECUTE_PROCESS__INIT;
     body.process = &process;
     Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;

@@ -3,6 +3,7 @@
  */
 #include "server/sidecar/handlers.h"
 
+#include "server/mounts/security_context.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/health.h"
 #include "server/sidecar/sidecar.h"
@@ -56,12 +57,31 @@ handle_watch_events(struct request *req)
 }
 
 static enum status
+write_security_context(const char *path, const Gcs__V1__SecurityPolicy *policy, struct error *err)
+{
+    const struct security_context_content content = {
+        .policy = {policy->policy.data, policy->policy.len},
+        .reference_info = {policy->reference_info.data, policy->reference_info.len},
+        .transparent_reference_info = {policy->transparent_reference_info.data,
+                                       policy->transparent_reference_info.len},
+    };
+    return security_context_write(path, &content, err);
+}
+
+static enum status
 set_policy(struct request *req, struct error *err)
 {
     struct sidecar *sidecar = req->app;
     const Gcs__V1__SecurityPolicy *policy = req->call->modify_settings->security_policy;
-    return policy_gate_set(sidecar->gate, policy->enforcer_type, policy->policy.data, policy->policy.len,
-                           err);
+    bool writes = sidecar->security_context && !policy_gate_is_set(sidecar->gate);
+    /* First: a policy is for good, and what can fail after it could not be tried again. */
+    if (writes)
+        TRY(write_security_context(sidecar->security_context, policy, err));
+    enum status status =
+        policy_gate_set(sidecar->gate, policy->enforcer_type, policy->policy.data, policy->policy.len, err);
+    if (status != STATUS_OK && writes)
+        security_context_remove(sidecar->security_context);
+    return status;
 }
 
 void

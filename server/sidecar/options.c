@@ -26,6 +26,7 @@ enum key {
     KEY_LAYER_DIR,
     KEY_VOLUME_DIR,
     KEY_VOLUMES,
+    KEY_SECURITY_CONTEXT,
     KEY_HOST_DATA,
     KEY_INSECURE_ANY_POLICY,
     KEY_WORKERS,
@@ -62,6 +63,11 @@ static const struct argp_option option_table[] = {
     {"volume-dir", KEY_VOLUME_DIR, "DIR", 0, "Where verified layers are mounted (default: RUN/volumes)", 4},
     {"volumes", KEY_VOLUMES, "KIND", 0,
      "`real' mounts layers; `fake' only makes directories, for tests (default: real)", 4},
+    {"security-context", KEY_SECURITY_CONTEXT, "DIR", 0,
+     "Where the policy is kept that each container finds in its /security-context; `none': no container "
+     "finds any "
+     "(default: the volume directory's path and `.context')",
+     4},
     {"workers", KEY_WORKERS, "N", 0,
      "Worker threads, 1 to 64 (default: the number of processors, at least 2)", 5},
     {"drain-ms", KEY_DRAIN_MS, "MS", 0, "How long a shutdown waits for requests under way (default: 10000)",
@@ -122,6 +128,9 @@ parse_where(int key, char *arg, struct options *options, struct argp_state *stat
         return 0;
     case KEY_VOLUME_DIR:
         config->volume_dir = arg;
+        return 0;
+    case KEY_SECURITY_CONTEXT:
+        config->security_context = arg;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -252,6 +261,25 @@ fill_journal(struct options *options, struct error *err)
     return STATUS_OK;
 }
 
+static enum status
+fill_security_context(struct options *options, struct error *err)
+{
+    struct sidecar_config *config = &options->config;
+    if (config->security_context && strcmp(config->security_context, "none") == 0)
+        config->security_context = NULL;
+    else if (config->security_context && config->security_context[0] != '/')
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "--security-context: '%s' is neither an absolute path nor none",
+                         config->security_context);
+    else if (!config->security_context) {
+        if ((size_t)snprintf(options->default_context, sizeof options->default_context, "%s.context",
+                             config->volume_dir) >= sizeof options->default_context)
+            return error_set(err, STATUS_INVALID_ARGUMENT, 0, "--volume-dir: the path is too long");
+        config->security_context = options->default_context;
+    }
+    return STATUS_OK;
+}
+
 enum status
 options_parse(int argc, char **argv, struct options *options, struct error *err)
 {
@@ -279,5 +307,6 @@ options_parse(int argc, char **argv, struct options *options, struct error *err)
     TRY(fill_path(&config->sandbox_root, options->default_sandbox, "", "/sandbox", err));
     TRY(fill_journal(options, err));
     TRY(fill_path(&config->layer_dir, options->default_layers, "", "/layers", err));
-    return fill_path(&config->volume_dir, options->default_volumes, "", "/volumes", err);
+    TRY(fill_path(&config->volume_dir, options->default_volumes, "", "/volumes", err));
+    return fill_security_context(options, err);
 }

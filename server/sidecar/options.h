@@ -15,7 +15,7 @@ struct options {
     const char *listen_urls[OPTIONS_LISTEN_MAX];
     char default_listen[PATH_MAX], default_inbox[PATH_MAX], default_sandbox[PATH_MAX];
     char default_journal[PATH_MAX];
-    char default_layers[PATH_MAX], default_volumes[PATH_MAX];
+    char default_layers[PATH_MAX], default_volumes[PATH_MAX], default_context[PATH_MAX];
     uint8_t host_data[HOST_DATA_BYTES];
     bool any_policy;
 };

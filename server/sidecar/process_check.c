@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/limits.h"
+#include "server/mounts/security_context.h"
+
 /* The forms a directory may have: `/x`, and the Windows form `C:\x` that the inbox takes for `/x`. */
 static bool
 is_absolute(const char *path)
@@ -45,6 +48,8 @@ check_names_differ(const Gcs__V1__Process *process, const char *path, struct err
 static enum status
 check_env(const Gcs__V1__Process *process, const char *path, struct error *err)
 {
+    if (process->n_env > LIMIT_ENV)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "%s.env: more than %d entries", path, LIMIT_ENV);
     for (size_t i = 0; i < process->n_env; i++) {
         const char *equals = strchr(process->env[i], '=');
         if (!equals || equals == process->env[i])
@@ -83,4 +88,22 @@ process_apply(Gcs__V1__Process *process, const struct policy_verdict *verdict)
     process->n_env = verdict->env.count;
     if (!verdict->allow_stdio)
         process->stdin = process->stdout = process->stderr = false;
+}
+
+enum status
+process_tell_security_context(Gcs__V1__Process *process, struct arena *arena, struct error *err)
+{
+    static const char entry[] = SECURITY_CONTEXT_NAME "=" SECURITY_CONTEXT_PATH;
+    const size_t name_length = sizeof SECURITY_CONTEXT_NAME; /* with the "=" */
+    char **env = ARENA_NEW(arena, char *, process->n_env + 1);
+    if (!env)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+    size_t count = 0;
+    for (size_t i = 0; i < process->n_env; i++)
+        if (strncmp(process->env[i], entry, name_length) != 0)
+            env[count++] = process->env[i];
+    env[count++] = (char *)(uintptr_t)entry;
+    process->env = env;
+    process->n_env = count;
+    return STATUS_OK;
 }

@@ -1,11 +1,13 @@
 #include "server/sidecar/sidecar.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/base/clock.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/mounts/layer_source.h"
+#include "server/mounts/security_context.h"
 #include "server/service/endpoint.h"
 #include "server/sidecar/health.h"
 #include "server/sidecar/inbox_watch.h"
@@ -90,6 +92,7 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
     if (!sidecar)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
     sidecar->drain_ns = config->drain_ns;
+    sidecar->security_context = config->security_context ? strdup(config->security_context) : NULL;
     sidecar->inbox_look_ns = config->inbox_look_ns ? config->inbox_look_ns : INBOX_LOOK_NS;
     sidecar->gate = policy_gate_new(config->host_data);
     sidecar->containers = container_table_new();
@@ -150,6 +153,9 @@ sidecar_stop(struct sidecar *sidecar)
     layer_store_close(sidecar->layers);
     sandbox_root_free(sidecar->sandbox);
     metrics_free(sidecar->metrics);
+    if (sidecar->security_context)
+        security_context_remove(sidecar->security_context);
+    free(sidecar->security_context);
     free(sidecar);
 }
 

@@ -31,8 +31,9 @@ struct sidecar_config {
     const char *sandbox_root;
     struct sandbox_root_options sandbox;
     const char *layer_dir, *volume_dir;
-    bool fake_volumes;        /* directories instead of mounts: for tests and benchmarks without root */
-    const uint8_t *host_data; /* 32 bytes; NULL: any policy is accepted */
+    const char *security_context; /* where the containers' security context is kept; NULL: they have none */
+    bool fake_volumes;            /* directories instead of mounts: for tests and benchmarks without root */
+    const uint8_t *host_data;     /* 32 bytes; NULL: any policy is accepted */
     unsigned workers;
     int64_t drain_ns; /* how long a shutdown waits for what is under way */
     struct decision_log_options decision_log;
@@ -41,6 +42,7 @@ struct sidecar_config {
 };
 
 struct sidecar {
+    char *security_context; /* where it is kept, or NULL: containers have none; constant */
     struct metrics *metrics;
     struct timers *timers;
     struct pool *pool;

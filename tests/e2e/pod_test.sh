@@ -121,7 +121,10 @@ scripts/layer --ping "$ping" "$dir/layers/base.erofs" >/dev/null
 config a sandbox:///pod/shared
 config b sandbox:///pod/shared
 config c sandbox:///pod/own
-options=(--layer "$dir/layers/base.erofs" --exec "touch /data/from-a" --exec "ls /data")
+options=(--layer "$dir/layers/base.erofs" --exec "touch /data/from-a" --exec "ls /data" --exec "cat /proc/1/environ"
+    --exec "ls /security-context" --exec "cat /proc/self/environ"
+    --exec "cat /security-context/security-policy-base64" --exec "rm /security-context/security-policy-base64"
+    --exec "touch /security-context/forged")
 "$bin/gcs-policy" generate "${options[@]}" --container "$dir/a.json" --container "$dir/b.json" \
     --container "$dir/c.json" >"$dir/policy.rego"
 start_inbox
@@ -140,6 +143,19 @@ run_in a 1 touch /data/from-a
 expect "what b sees in the shared directory" "$(run_in b 2 ls /data)" from-a
 expect "what c sees in its own" "$(run_in c 3 ls /data)" ''
 echo "ok: containers that name the same source share it, others do not"
+
+for process in 1 self; do # init, and one that is run beside it
+    expect "what process $process is told" "$(run_in a 1 cat /proc/$process/environ | tr '\0' '\n' | grep ^UVM_)" \
+        UVM_SECURITY_CONTEXT_DIR=/security-context
+done
+expect "what is in it" "$(run_in a 1 ls /security-context)" security-policy-base64
+expect "the policy that a finds" "$(run_in a 1 cat /security-context/security-policy-base64)" \
+    "$(base64 -w 0 "$dir/policy.rego")"
+run_in a 1 touch /security-context/forged 2>/dev/null && fail "a can add to its security context"
+run_in a 1 rm /security-context/security-policy-base64 2>/dev/null && fail "a can remove its policy"
+expect "the policy that b finds" "$(run_in b 2 cat /security-context/security-policy-base64)" \
+    "$(base64 -w 0 "$dir/policy.rego")"
+echo "ok: a container finds the policy it runs under, and cannot change it"
 
 take_down a 1
 expect "the shared directory after its first holder" "$(ls "$dir/sandbox/pod/shared")" from-a

@@ -7,9 +7,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "server/base/limits.h"
 
 static struct error err;
 
@@ -99,6 +102,57 @@ denied_stdio_takes_every_stream(void **state)
     assert_false(process.stdin || process.stdout || process.stderr);
 }
 
+static void
+the_security_context_replaces_what_a_host_says_of_it(void **state)
+{
+    (void)state;
+    static const char ours[] = "UVM_SECURITY_CONTEXT_DIR=/security-context";
+    const char *asked[] = {"A=1", "UVM_SECURITY_CONTEXT_DIR=/tmp/forged", "UVM_SECURITY_CONTEXT_DIRS=x"};
+    struct arena arena;
+    Gcs__V1__Process process = GCS__V1__PROCESS__INIT;
+    process.env = (char **)asked;
+    process.n_env = 3;
+    arena_init(&arena, 4096);
+
+    assert_int_equal(process_tell_security_context(&process, &arena, &err), STATUS_OK);
+
+    assert_int_equal(process.n_env, 3);
+    assert_string_equal(process.env[0], "A=1");
+    assert_string_equal(process.env[1], "UVM_SECURITY_CONTEXT_DIRS=x");
+    assert_string_equal(process.env[2], ours);
+    assert_string_equal(asked[1], "UVM_SECURITY_CONTEXT_DIR=/tmp/forged"); /* the message is as it was */
+    process.n_env = 0;
+    assert_int_equal(process_tell_security_context(&process, &arena, &err), STATUS_OK);
+    assert_int_equal(process.n_env, 1);
+    assert_string_equal(process.env[0], ours);
+    arena_done(&arena);
+}
+
+static void
+a_host_may_set_so_many_variables_and_no_more(void **state)
+{
+    (void)state;
+    static char names[LIMIT_ENV + 1][16];
+    char *env[LIMIT_ENV + 1], *args[] = {names[0]};
+    Gcs__V1__Process process = GCS__V1__PROCESS__INIT;
+    for (size_t i = 0; i <= LIMIT_ENV; i++) {
+        snprintf(names[i], sizeof names[i], "N%zu=", i);
+        env[i] = names[i];
+    }
+    process.args = args;
+    process.n_args = 1;
+    char root[] = "/";
+    process.cwd = root;
+    process.env = env;
+    process.n_env = LIMIT_ENV;
+
+    assert_int_equal(process_check(&process, "spec.process", &err), STATUS_OK);
+    process.n_env = LIMIT_ENV + 1;
+    assert_int_equal(process_check(&process, "spec.process", &err), STATUS_INVALID_ARGUMENT);
+
+    assert_string_equal(err.text, "spec.process.env: more than 1024 entries");
+}
+
 int
 main(void)
 {
@@ -106,6 +160,8 @@ main(void)
         cmocka_unit_test(each_sample_is_taken_or_refused_by_its_field),
         cmocka_unit_test(the_policys_environment_replaces_the_asked_one),
         cmocka_unit_test(denied_stdio_takes_every_stream),
+        cmocka_unit_test(the_security_context_replaces_what_a_host_says_of_it),
+        cmocka_unit_test(a_host_may_set_so_many_variables_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
