@@ -324,6 +324,14 @@ GCS_API enum gcs_status gcs_get_properties(struct gcs_connection *conn, const ch
                                            const Gcs__V1__PropertyType *types, size_t count,
                                            Gcs__V1__Response **ret, struct gcs_error *err);
 
+/*
+ * A page of the container's processes: ret->get_properties.
+ *
+ * first  0 for the first page, then the answer's next_process until that is 0
+ */
+GCS_API enum gcs_status gcs_list_processes(struct gcs_connection *conn, const char *container_id,
+                                           uint64_t first, Gcs__V1__Response **ret, struct gcs_error *err);
+
 /* Asks init to end (SIGTERM), or with `forced` kills every process. gcs_wait() tells when it is done. */
 GCS_API enum gcs_status gcs_shutdown(struct gcs_connection *conn, const char *container_id, bool forced,
                                      struct gcs_error *err);

@@ -97,6 +97,21 @@ gcs_get_properties(struct gcs_connection *conn, const char *container_id, const 
     return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_GET_PROPERTIES, ret, err);
 }
 
+enum gcs_status
+gcs_list_processes(struct gcs_connection *conn, const char *container_id, uint64_t first,
+                   Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, container_id);
+    Gcs__V1__GetProperties get = GCS__V1__GET_PROPERTIES__INIT;
+    Gcs__V1__PropertyType type = GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST;
+    get.types = &type;
+    get.n_types = 1;
+    get.first_process = first;
+    request.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
+    request.get_properties = &get;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_GET_PROPERTIES, ret, err);
+}
+
 /* -- processes --------------------------------------------------------------------------------------------
  */
 

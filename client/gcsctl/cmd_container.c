@@ -116,32 +116,37 @@ command_kill(struct tool *tool, const struct arguments *arguments)
 static json_t *
 process_json(const Gcs__V1__ProcessDetails *process)
 {
-    return json_pack("{s:I, s:I, s:s, s:b, s:b, s:I, s:I, s:I}", "process_id",
+    return json_pack("{s:I, s:I, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "process_id",
                      (json_int_t)process->process_id, "pid", (json_int_t)process->pid, "image_name",
                      process->image_name, "is_init", process->is_init, "exited", process->exited,
                      "user_time_us", (json_int_t)process->user_time_us, "kernel_time_us",
-                     (json_int_t)process->kernel_time_us, "memory_bytes", (json_int_t)process->memory_bytes);
+                     (json_int_t)process->kernel_time_us, "memory_bytes", (json_int_t)process->memory_bytes,
+                     "memory_shared_bytes", (json_int_t)process->memory_shared_bytes, "memory_commit_bytes",
+                     (json_int_t)process->memory_commit_bytes, "created_us", (json_int_t)process->created_us);
 }
 
 int
 command_ps(struct tool *tool, const struct arguments *arguments)
 {
-    const Gcs__V1__PropertyType type = GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST;
-    struct gcs_error err = {0};
-    Gcs__V1__Response *response = NULL;
-    if (gcs_get_properties(tool->conn, arguments->items[0], &type, 1, &response, &err) != GCS_OK)
-        return tool_fail(tool, "ps", &err);
-    const Gcs__V1__GetPropertiesResponse *properties = response->get_properties;
+    uint64_t first = 0;
     if (!tool->json)
         printf("%8s %8s %-7s %12s %12s  %s\n", "PROCESS", "PID", "STATE", "CPU-US", "MEMORY", "NAME");
-    for (size_t i = 0; i < properties->n_processes; i++) {
-        const Gcs__V1__ProcessDetails *process = properties->processes[i];
-        (void)tool_result(tool, process_json(process), "%8u %8u %-7s %12" PRIu64 " %12" PRIu64 "  %s%s",
-                          process->process_id, process->pid, process->exited ? "exited" : "running",
-                          process->user_time_us + process->kernel_time_us, process->memory_bytes,
-                          process->image_name, process->is_init ? " (init)" : "");
-    }
-    gcs_response_free(response);
+    do {
+        struct gcs_error err = {0};
+        Gcs__V1__Response *response = NULL;
+        if (gcs_list_processes(tool->conn, arguments->items[0], first, &response, &err) != GCS_OK)
+            return tool_fail(tool, "ps", &err);
+        const Gcs__V1__GetPropertiesResponse *properties = response->get_properties;
+        for (size_t i = 0; i < properties->n_processes; i++) {
+            const Gcs__V1__ProcessDetails *process = properties->processes[i];
+            (void)tool_result(tool, process_json(process), "%8u %8u %-7s %12" PRIu64 " %12" PRIu64 "  %s%s",
+                              process->process_id, process->pid, process->exited ? "exited" : "running",
+                              process->user_time_us + process->kernel_time_us, process->memory_bytes,
+                              process->image_name, process->is_init ? " (init)" : "");
+        }
+        first = properties->next_process;
+        gcs_response_free(response);
+    } while (first != 0);
     return EXIT_STATUS_OK;
 }
 
@@ -158,19 +163,25 @@ struct figure {
     const char *name;
     uint64_t value;
 };
-#define FIGURES 8
+#define FIGURES 14
 
 static void
 figures_fill(const Gcs__V1__Statistics *statistics, struct figure figures[FIGURES])
 {
     const struct figure all[FIGURES] = {
+        {"start_time_us", statistics->start_time_us},
         {"uptime_us", statistics->uptime_us},
         {"cpu_total_ns", statistics->cpu_total_ns},
         {"cpu_user_ns", statistics->cpu_user_ns},
         {"cpu_kernel_ns", statistics->cpu_kernel_ns},
         {"memory_bytes", statistics->memory_bytes},
         {"memory_peak_bytes", statistics->memory_peak_bytes},
+        {"memory_working_set_bytes", statistics->memory_working_set_bytes},
         {"memory_limit_bytes", statistics->memory_limit_bytes},
+        {"storage_read_count", statistics->storage_read_count},
+        {"storage_read_bytes", statistics->storage_read_bytes},
+        {"storage_write_count", statistics->storage_write_count},
+        {"storage_write_bytes", statistics->storage_write_bytes},
         {"processes", statistics->processes},
     };
     memcpy(figures, all, sizeof(all));
@@ -194,10 +205,10 @@ command_props(struct tool *tool, const struct arguments *arguments)
         json_pack("{s:s, s:s}", "system_id", properties->system_id, "state", state_name(properties->state));
     for (size_t i = 0; i < FIGURES; i++)
         json_object_set_new(object, figures[i].name, json_integer((json_int_t)figures[i].value));
-    (void)tool_result(tool, object, "%-18s %s\n%-18s %s", "system_id", properties->system_id, "state",
+    (void)tool_result(tool, object, "%-24s %s\n%-24s %s", "system_id", properties->system_id, "state",
                       state_name(properties->state));
     for (size_t i = 0; i < FIGURES && !tool->json; i++)
-        printf("%-18s %" PRIu64 "\n", figures[i].name, figures[i].value);
+        printf("%-24s %" PRIu64 "\n", figures[i].name, figures[i].value);
     gcs_response_free(response);
     return EXIT_STATUS_OK;
 }

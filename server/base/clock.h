@@ -17,6 +17,9 @@
 /* CLOCK_MONOTONIC now. */
 int64_t clock_now_ns(void);
 
+/* The wall clock now: microseconds since the Unix epoch. */
+uint64_t clock_wall_us(void);
+
 /* A monotonic point in time as pthread_cond_timedwait() takes it (the condition must use CLOCK_MONOTONIC). */
 struct timespec clock_timespec(int64_t at_ns);
 

@@ -84,6 +84,7 @@
 #define LIMIT_CONTAINER_IDS_EVER 65536 /* ids ever started: 32 bytes each */
 #define LIMIT_CONTAINER_TASKS                                                                                \
     4096 /* of one container: processes and threads, so that none can take them all */
+#define LIMIT_PROCESS_PAGE        256 /* of one answer of GetProperties: fits into what every session takes */
 #define LIMIT_PROCESSES           1024 /* per container, exited ones not yet reaped included */
 #define LIMIT_VOLUMES             1024
 #define LIMIT_LAYERS              128 /* per volume */

@@ -12,7 +12,7 @@
 /* Version 1 writes "no limit" as the largest multiple of a page below 2^63. */
 #define NO_LIMIT (1ULL << 62)
 
-enum { HIERARCHIES_MAX = 32, LINE_BYTES = 4096 };
+enum { HIERARCHIES_MAX = 32, LINE_BYTES = 4096, STAT_BYTES = 8192 };
 
 static void
 closep(FILE **file)
@@ -78,6 +78,7 @@ line_use(const char *proc, char *line, struct cgroup *ret)
             ret->unified = true;
             memcpy(ret->cpu, path, sizeof path);
             memcpy(ret->memory, path, sizeof path);
+            memcpy(ret->storage, path, sizeof path);
             memcpy(ret->processes, path, sizeof path);
         }
         return;
@@ -88,6 +89,8 @@ line_use(const char *proc, char *line, struct cgroup *ret)
             mount_find(proc, name, group, ret->cpu);
         else if (strcmp(name, "memory") == 0)
             mount_find(proc, name, group, ret->memory);
+        else if (strcmp(name, "blkio") == 0)
+            mount_find(proc, name, group, ret->storage);
         else if (strcmp(name, "pids") == 0 || strcmp(name, "name=systemd") == 0)
             mount_find(proc, name, group, ret->processes);
     }
@@ -148,6 +151,54 @@ keyed_number(const char *text, const char *name)
     return 0;
 }
 
+/* How much of `used` is file pages that nobody has touched for a while, by memory.stat: what is left is what
+ * the container works with. */
+static uint64_t
+working_set(const struct cgroup *cgroup, const char *inactive_name, uint64_t used)
+{
+    char text[STAT_BYTES];
+    text_read(cgroup->memory, "memory.stat", text, sizeof text);
+    uint64_t inactive = keyed_number(text, inactive_name);
+    return used > inactive ? used - inactive : 0;
+}
+
+/* The sum over all devices of io.stat: "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0" each. */
+static void
+storage_unified(const struct cgroup *cgroup, struct cgroup_figures *ret)
+{
+    char text[STAT_BYTES], *saved = NULL;
+    text_read(cgroup->storage, "io.stat", text, sizeof text);
+    const struct {
+        const char *name;
+        uint64_t *sum;
+    } figures[] = {{"rbytes=", &ret->read_bytes},
+                   {"wbytes=", &ret->write_bytes},
+                   {"rios=", &ret->read_count},
+                   {"wios=", &ret->write_count}};
+    for (char *word = strtok_r(text, " \n", &saved); word; word = strtok_r(NULL, " \n", &saved))
+        for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+            if (strncmp(word, figures[i].name, strlen(figures[i].name)) == 0)
+                *figures[i].sum += strtoull(word + strlen(figures[i].name), NULL, 10);
+}
+
+/* The sums over all devices of a file of version 1: "8:0 Read 1", "8:0 Write 2", others, and "Total 3". */
+static void
+storage_sum(const struct cgroup *cgroup, const char *name, uint64_t *ret_read, uint64_t *ret_write)
+{
+    char text[STAT_BYTES], *saved = NULL;
+    text_read(cgroup->storage, name, text, sizeof text);
+    for (char *line = strtok_r(text, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved)) {
+        char what[16];
+        uint64_t value;
+        if (sscanf(line, "%*u:%*u %15s %" SCNu64, what, &value) != 2)
+            continue;
+        if (strcmp(what, "Read") == 0)
+            *ret_read += value;
+        else if (strcmp(what, "Write") == 0)
+            *ret_write += value;
+    }
+}
+
 static void
 read_unified(const struct cgroup *cgroup, struct cgroup_figures *ret)
 {
@@ -159,6 +210,8 @@ read_unified(const struct cgroup *cgroup, struct cgroup_figures *ret)
     ret->memory_bytes = number_read(cgroup->memory, "memory.current");
     ret->memory_peak_bytes = number_read(cgroup->memory, "memory.peak");
     ret->memory_limit_bytes = number_read(cgroup->memory, "memory.max");
+    ret->memory_working_set_bytes = working_set(cgroup, "inactive_file", ret->memory_bytes);
+    storage_unified(cgroup, ret);
 }
 
 static void
@@ -174,6 +227,9 @@ read_version_1(const struct cgroup *cgroup, struct cgroup_figures *ret)
     ret->memory_peak_bytes = number_read(cgroup->memory, "memory.max_usage_in_bytes");
     uint64_t limit = number_read(cgroup->memory, "memory.limit_in_bytes");
     ret->memory_limit_bytes = limit >= NO_LIMIT ? 0 : limit;
+    ret->memory_working_set_bytes = working_set(cgroup, "total_inactive_file", ret->memory_bytes);
+    storage_sum(cgroup, "blkio.throttle.io_serviced", &ret->read_count, &ret->write_count);
+    storage_sum(cgroup, "blkio.throttle.io_service_bytes", &ret->read_bytes, &ret->write_bytes);
 }
 
 void

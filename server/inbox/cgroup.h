@@ -14,10 +14,11 @@
 
 #define CGROUP_PATH_MAX 512
 
-/* Absolute directories; empty: not known. In version 2 all three are one. */
+/* Absolute directories; empty: not known. In version 2 all four are one. */
 struct cgroup {
     char cpu[CGROUP_PATH_MAX];
     char memory[CGROUP_PATH_MAX];
+    char storage[CGROUP_PATH_MAX];
     char processes[CGROUP_PATH_MAX]; /* where cgroup.procs is read */
     bool unified;                    /* version 2 */
 };
@@ -25,7 +26,9 @@ struct cgroup {
 struct cgroup_figures {
     uint64_t cpu_total_ns, cpu_user_ns, cpu_kernel_ns;
     uint64_t memory_bytes, memory_peak_bytes;
-    uint64_t memory_limit_bytes; /* 0: none */
+    uint64_t memory_working_set_bytes;                         /* memory_bytes less inactive file pages */
+    uint64_t memory_limit_bytes;                               /* 0: none */
+    uint64_t read_count, read_bytes, write_count, write_bytes; /* of block devices */
     uint32_t processes;
 };
 

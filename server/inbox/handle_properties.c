@@ -1,6 +1,6 @@
 /* GetProperties: the system id, statistics, and the list of processes. */
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
 #include "server/base/clock.h"
@@ -9,14 +9,16 @@
 #include "server/inbox/process.h"
 #include "server/inbox/runtime.h"
 
-/* Pids shown of one container; the processes the inbox knows come on top. */
-enum { PIDS_MAX = 1024 };
+/* A process's place in the list: those the inbox started by their ids, all others behind them by their pids.
+ */
+#define PLACE_OF_PID(pid) (((uint64_t)1 << 32) + (uint64_t)(pid))
 
 /* A process the inbox started, as it was when the table was looked at. */
 struct known {
     uint32_t id;
     pid_t pid;
     bool is_init, exited;
+    uint64_t created_us;
     char image[PROCESS_IMAGE_BYTES];
 };
 
@@ -63,11 +65,10 @@ statistics_read(struct container *container, struct arena *arena)
     inbox->runtime->statistics(container, &figures);
     mutex_lock(&inbox->table.lock);
     int64_t started_ns = container->started_ns;
+    message->start_time_us = container->started_wall_us;
     int64_t until_ns = container->stopped_ns ? container->stopped_ns : clock_now_ns();
     mutex_unlock(&inbox->table.lock);
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    message->timestamp_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    message->timestamp_us = clock_wall_us();
     message->uptime_us = started_ns ? (uint64_t)((until_ns - started_ns) / NS_PER_US) : 0;
     message->cpu_total_ns = figures.cpu_total_ns;
     message->cpu_user_ns = figures.cpu_user_ns;
@@ -75,6 +76,11 @@ statistics_read(struct container *container, struct arena *arena)
     message->memory_bytes = figures.memory_bytes;
     message->memory_peak_bytes = figures.memory_peak_bytes;
     message->memory_limit_bytes = figures.memory_limit_bytes;
+    message->memory_working_set_bytes = figures.memory_working_set_bytes;
+    message->storage_read_count = figures.read_count;
+    message->storage_read_bytes = figures.read_bytes;
+    message->storage_write_count = figures.write_count;
+    message->storage_write_bytes = figures.write_bytes;
     message->processes = figures.processes;
     return message;
 }
@@ -89,8 +95,11 @@ known_list(struct container *container, struct known *ret, size_t max)
     {
         if (count == max)
             break;
-        ret[count] = (struct known){
-            .id = process->id, .pid = process->pid, .is_init = process->is_init, .exited = process->ended};
+        ret[count] = (struct known){.id = process->id,
+                                    .pid = process->pid,
+                                    .is_init = process->is_init,
+                                    .exited = process->ended,
+                                    .created_us = process->announced_wall_us};
         memcpy(ret[count].image, process->image, sizeof process->image);
         count++;
     }
@@ -114,52 +123,108 @@ figures_use(Gcs__V1__ProcessDetails *details, struct proc_figures *figures)
     details->user_time_us = figures->user_us;
     details->kernel_time_us = figures->kernel_us;
     details->memory_bytes = figures->memory_bytes;
+    details->memory_shared_bytes = figures->memory_shared_bytes;
+    details->memory_commit_bytes = figures->memory_commit_bytes;
 }
 
-/* First what the inbox started, ended ones included, then (as far as one answer goes) what those have started
- * in the container. */
-static enum status
-process_list(struct container *container, struct arena *arena, Gcs__V1__GetPropertiesResponse *body,
-             struct error *err)
+/* One page of the list, as it grows. */
+struct page {
+    Gcs__V1__ProcessDetails details[LIMIT_PROCESS_PAGE], *list[LIMIT_PROCESS_PAGE];
+    size_t count;
+    uint64_t next; /* the place of the first one that had no room; 0: all had */
+};
+
+/* Room for the process at `place`, or NULL: it is on another page. */
+static Gcs__V1__ProcessDetails *
+page_take(struct page *page, uint64_t first, uint64_t place)
 {
-    struct known *known = ARENA_NEW(arena, struct known, LIMIT_PROCESSES);
-    pid_t *pids = ARENA_NEW(arena, pid_t, PIDS_MAX);
-    size_t room = LIMIT_PROCESSES; /* of one answer */
-    Gcs__V1__ProcessDetails *details = ARENA_NEW(arena, Gcs__V1__ProcessDetails, room);
-    Gcs__V1__ProcessDetails **list = ARENA_NEW(arena, Gcs__V1__ProcessDetails *, room);
-    if (!known || !pids || !details || !list)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the process list");
-    size_t known_count = known_list(container, known, LIMIT_PROCESSES), count = 0;
-    for (size_t i = 0; i < known_count && count < room; i++) {
-        Gcs__V1__ProcessDetails *one = &details[count];
+    if (place < first || page->next != 0)
+        return NULL;
+    if (page->count == LIMIT_PROCESS_PAGE) {
+        page->next = place;
+        return NULL;
+    }
+    Gcs__V1__ProcessDetails *one = page->list[page->count] = &page->details[page->count];
+    page->count++;
+    gcs__v1__process_details__init(one);
+    return one;
+}
+
+/* What the inbox started, ended ones included. */
+static void
+page_add_known(struct page *page, uint64_t first, struct known *known, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
         struct proc_figures figures;
-        gcs__v1__process_details__init(one);
+        Gcs__V1__ProcessDetails *one = page_take(page, first, known[i].id);
+        if (!one)
+            continue;
         one->process_id = known[i].id;
         one->pid = (uint32_t)known[i].pid;
         one->is_init = known[i].is_init;
         one->exited = known[i].exited;
         one->image_name = known[i].image;
+        one->created_us = known[i].created_us;
         if (!one->exited && known[i].pid > 0 && proc_read(known[i].pid, &figures))
             figures_use(one, &figures);
-        list[count++] = one;
     }
-    size_t pid_count = container->inbox->runtime->processes(container, pids, PIDS_MAX);
-    for (size_t i = 0; i < pid_count && count < room; i++) {
-        struct proc_figures figures;
-        if (known_find(known, known_count, pids[i]) || !proc_read(pids[i], &figures))
-            continue;
-        Gcs__V1__ProcessDetails *one = &details[count];
-        gcs__v1__process_details__init(one);
-        one->pid = (uint32_t)pids[i];
-        one->image_name = arena_strndup(arena, figures.name, strlen(figures.name));
-        if (!one->image_name)
-            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the process list");
-        figures_use(one, &figures);
-        list[count++] = one;
-    }
-    body->n_processes = count;
-    body->processes = list;
+}
+
+/* What those have started in the container. */
+static enum status
+page_add_pid(struct page *page, uint64_t first, pid_t pid, struct arena *arena, struct error *err)
+{
+    struct proc_figures figures;
+    if (PLACE_OF_PID(pid) < first || !proc_read(pid, &figures))
+        return STATUS_OK;
+    Gcs__V1__ProcessDetails *one = page_take(page, first, PLACE_OF_PID(pid));
+    if (!one)
+        return STATUS_OK;
+    one->pid = (uint32_t)pid;
+    one->created_us = figures.started_wall_us;
+    one->image_name = arena_strndup(arena, figures.name, strlen(figures.name));
+    if (!one->image_name)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the process list");
+    figures_use(one, &figures);
     return STATUS_OK;
+}
+
+static int
+pid_compare(const void *a, const void *b)
+{
+    pid_t left = *(const pid_t *)a, right = *(const pid_t *)b;
+    return (left > right) - (left < right);
+}
+
+static enum status
+process_list(struct container *container, uint64_t first, struct arena *arena,
+             Gcs__V1__GetPropertiesResponse *body, struct error *err)
+{
+    struct known *known = ARENA_NEW(arena, struct known, LIMIT_PROCESSES);
+    pid_t *pids = ARENA_NEW(arena, pid_t, LIMIT_CONTAINER_TASKS);
+    struct page *page = ARENA_NEW(arena, struct page, 1);
+    if (!known || !pids || !page)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the process list");
+    size_t known_count = known_list(container, known, LIMIT_PROCESSES);
+    page_add_known(page, first, known, known_count);
+    size_t pid_count = container->inbox->runtime->processes(container, pids, LIMIT_CONTAINER_TASKS);
+    qsort(pids, pid_count, sizeof *pids, pid_compare);
+    for (size_t i = 0; i < pid_count && page->next == 0; i++)
+        if (!known_find(known, known_count, pids[i]))
+            TRY(page_add_pid(page, first, pids[i], arena, err));
+    body->n_processes = page->count;
+    body->processes = page->list;
+    body->next_process = page->next;
+    return STATUS_OK;
+}
+
+static bool
+wants_processes(const Gcs__V1__GetProperties *call)
+{
+    for (size_t i = 0; i < call->n_types; i++)
+        if (call->types[i] == GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST)
+            return true;
+    return false;
 }
 
 static enum status
@@ -168,6 +233,9 @@ fill(struct request *req, struct container *container, Gcs__V1__GetPropertiesRes
 {
     const Gcs__V1__GetProperties *call = req->call->get_properties;
     TRY(types_check(call, err));
+    if (call->first_process != 0 && !wants_processes(call))
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "get_properties.first_process: only with the process list among the types");
     mutex_lock(&container->inbox->table.lock);
     body->state = state_message(container->state);
     mutex_unlock(&container->inbox->table.lock);
@@ -181,7 +249,7 @@ fill(struct request *req, struct container *container, Gcs__V1__GetPropertiesRes
             if (!body->statistics)
                 return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the statistics");
         } else {
-            TRY(process_list(container, &req->arena, body, err));
+            TRY(process_list(container, call->first_process, &req->arena, body, err));
         }
     }
     return STATUS_OK;

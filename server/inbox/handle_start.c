@@ -35,6 +35,7 @@ started_note(struct start *start)
     enum status status = container_step(inbox, container, CONTAINER_ON_STARTED, &ignored);
     (void)status;
     container->started_ns = clock_now_ns();
+    container->started_wall_us = clock_wall_us();
     struct waiter *woken = event_log_add(inbox->events, &event);
     mutex_unlock(&inbox->table.lock);
     waiters_run(woken);

@@ -211,6 +211,7 @@ process_announce(struct process *process, uint32_t *ret_id, struct error *err)
     bool worn_out = inbox->table.process_id_last == UINT32_MAX;
     if (!full && !worn_out) {
         process->id = *ret_id = ++inbox->table.process_id_last;
+        process->announced_wall_us = clock_wall_us();
         process_ref(
             process); /* the list's; not inside the macro, which evaluates its arguments more than once */
         DL_APPEND(container->processes, process);

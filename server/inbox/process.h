@@ -48,7 +48,8 @@ struct process {
     struct tag tag;
 
     uint32_t id GUARDED; /* 0: not yet announced */
-    bool held GUARDED;   /* not released yet */
+    uint64_t announced_wall_us GUARDED;
+    bool held GUARDED; /* not released yet */
     bool ended GUARDED, quiet GUARDED, cut GUARDED, settled GUARDED;
     bool collected GUARDED; /* a client was told of the end */
     int exit_code GUARDED;

@@ -134,6 +134,7 @@ struct container {
     struct process *init GUARDED;      /* one of them, or NULL */
     size_t process_count GUARDED;
     int64_t started_ns GUARDED, stopped_ns GUARDED; /* monotonic; 0: not yet */
+    uint64_t started_wall_us GUARDED;
 };
 
 /* The state's name as in the table above; static text. */

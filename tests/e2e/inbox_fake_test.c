@@ -414,6 +414,81 @@ old_ended_processes_make_way_for_new_ones(void **state)
 }
 
 static void
+a_long_process_list_comes_in_pages(void **state)
+{
+    enum { EXECS = 600 };
+    struct guest *guest = *state;
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")}),
+             last = 0;
+    for (int i = 0; i < EXECS; i++)
+        assert_int_equal(
+            guest_exec(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("exit", "0")}, &last),
+            STATUS_OK);
+
+    uint32_t expected = init;
+    uint64_t first = 0;
+    unsigned pages = 0;
+    do {
+        Gcs__V1__Response *response = guest_process_page(guest, GUEST_ID_A, first);
+        assert_int_equal(response->status, STATUS_OK);
+        const Gcs__V1__GetPropertiesResponse *page = response->get_properties;
+        assert_true(page->n_processes <= LIMIT_PROCESS_PAGE);
+        for (size_t i = 0; i < page->n_processes; i++, expected++) {
+            assert_int_equal(page->processes[i]->process_id, expected);
+            assert_true(page->processes[i]->created_us > 0);
+        }
+        first = page->next_process;
+        pages++;
+        gcs__v1__response__free_unpacked(response, NULL);
+    } while (first != 0);
+
+    assert_int_equal(expected, last + 1); /* each one once, and all of them */
+    assert_int_equal(pages, 3);
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
+    assert_true(guest_wait(guest, GUEST_ID_A, init, 20000).exited);
+    guest_container_down(guest, GUEST_ID_A);
+}
+
+static void
+properties_that_make_no_sense_are_refused(void **state)
+{
+#define GUID GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_SYSTEM_GUID
+    static const struct {
+        Gcs__V1__PropertyType types[3];
+        size_t count;
+        uint64_t first;
+        const char *reason;
+    } cases[] = {
+        {{GUID}, 0, 0, "get_properties.types is empty"},
+        {{GUID, GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_UNSPECIFIED}, 2, 0, "types[1] is no property"},
+        {{GUID, GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_STATISTICS, GUID}, 3, 0, "types[2] is there twice"},
+        {{GUID}, 1, 5, "get_properties.first_process: only with the process list"},
+    };
+    struct guest *guest = *state;
+    uint32_t init = guest_container_up(guest, GUEST_ID_A, &(struct guest_container){.args = ARGS("pause")});
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Gcs__V1__Request call = GCS__V1__REQUEST__INIT;
+        Gcs__V1__GetProperties body = GCS__V1__GET_PROPERTIES__INIT;
+        Gcs__V1__PropertyType types[3];
+        memcpy(types, cases[i].types, sizeof types);
+        body.types = types;
+        body.n_types = cases[i].count;
+        body.first_process = cases[i].first;
+        call.container_id = guest_id_a;
+        call.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
+        call.get_properties = &body;
+
+        guest_expect(guest, &call, STATUS_INVALID_ARGUMENT);
+
+        if (!strstr(guest_message(), cases[i].reason))
+            fail_msg("'%s' does not say '%s'", guest_message(), cases[i].reason);
+    }
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
+    assert_true(guest_wait(guest, GUEST_ID_A, init, 20000).exited);
+    guest_container_down(guest, GUEST_ID_A);
+}
+
+static void
 a_source_must_exist_below_the_sandbox_root(void **state)
 {
     struct guest *guest = *state;
@@ -552,6 +627,8 @@ main(void)
         CASE(a_stream_is_closed_only_where_there_is_one),
         CASE(process_ids_are_never_used_again),
         CASE(old_ended_processes_make_way_for_new_ones),
+        CASE(a_long_process_list_comes_in_pages),
+        CASE(properties_that_make_no_sense_are_refused),
         CASE(a_source_must_exist_below_the_sandbox_root),
         CASE(sigterm_ends_everything_and_leaves_an_empty_directory),
         CASE(a_create_that_misses_its_deadline_is_undone),

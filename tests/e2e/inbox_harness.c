@@ -732,6 +732,20 @@ guest_properties(struct guest *guest, const char *id)
 }
 
 Gcs__V1__Response *
+guest_process_page(struct guest *guest, const char *id, uint64_t first)
+{
+    REQUEST(call, id);
+    Gcs__V1__GetProperties body = GCS__V1__GET_PROPERTIES__INIT;
+    Gcs__V1__PropertyType type = GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST;
+    body.types = &type;
+    body.n_types = 1;
+    body.first_process = first;
+    call.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
+    call.get_properties = &body;
+    return guest_call(guest, &call);
+}
+
+Gcs__V1__Response *
 guest_events(struct guest *guest, uint64_t after_seq, uint32_t wait_ms)
 {
     REQUEST(call, "");

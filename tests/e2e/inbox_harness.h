@@ -121,6 +121,9 @@ int guest_write(struct guest *guest, const char *id, uint32_t process, uint64_t 
 /* Properties of all three types; freed as guest_call()'s answer. */
 Gcs__V1__Response *guest_properties(struct guest *guest, const char *id);
 
+/* One page of the process list; freed likewise, whatever its status. */
+Gcs__V1__Response *guest_process_page(struct guest *guest, const char *id, uint64_t first);
+
 /* The next events after `after_seq`; freed likewise. */
 Gcs__V1__Response *guest_events(struct guest *guest, uint64_t after_seq, uint32_t wait_ms);
 

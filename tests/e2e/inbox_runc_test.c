@@ -441,6 +441,10 @@ limits_are_the_kernels_and_properties_tell_them(void **state)
     assert_true(properties->statistics->memory_bytes > 0);
     assert_true(properties->statistics->cpu_total_ns > 0);
     assert_true(properties->statistics->uptime_us > 0);
+    assert_true(properties->statistics->start_time_us > 0);
+    assert_true(properties->statistics->start_time_us < properties->statistics->timestamp_us);
+    assert_true(properties->statistics->memory_working_set_bytes > 0);
+    assert_true(properties->statistics->memory_working_set_bytes <= properties->statistics->memory_bytes);
     assert_true(properties->statistics->processes >= 2);
     assert_true(properties->n_processes >= 2);
     assert_int_equal(properties->processes[0]->process_id, init);
@@ -449,6 +453,15 @@ limits_are_the_kernels_and_properties_tell_them(void **state)
     assert_true(properties->processes[0]->pid > 1);
     assert_int_equal(properties->processes[1]->process_id, 0);
     assert_string_equal(properties->processes[1]->image_name, "sleep");
+    assert_int_equal(properties->next_process, 0);
+    for (size_t i = 0; i < 2; i++) {
+        const Gcs__V1__ProcessDetails *process = properties->processes[i];
+        assert_true(process->memory_bytes > 0);
+        assert_true(process->memory_shared_bytes <= process->memory_bytes);
+        assert_true(process->memory_commit_bytes > 0);
+        assert_true(process->created_us > properties->statistics->start_time_us - 60000000);
+        assert_true(process->created_us < properties->statistics->timestamp_us + 1000000);
+    }
     gcs__v1__response__free_unpacked(response, NULL);
     assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
     assert_true(guest_wait(guest, GUEST_ID_A, init, 20000).exited);

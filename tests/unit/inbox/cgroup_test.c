@@ -68,16 +68,24 @@ version_1_has_a_directory_for_each_controller(void **state)
              "31 23 0:28 / %s/cg rw,relatime - tmpfs tmpfs rw,mode=755\n"
              "33 31 0:30 / %s/cg/cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
              "35 31 0:32 / %s/cg/memory rw,relatime - cgroup cgroup rw,memory\n"
+             "37 31 0:34 / %s/cg/blkio rw,relatime - cgroup cgroup rw,blkio\n"
              "39 31 0:36 / %s/cg/pids rw,relatime - cgroup cgroup rw,pids\n"
              "41 31 0:38 / %s/cg/unified rw,relatime - cgroup2 cgroup2 rw\n",
-             fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir);
+             fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir);
     put(fixture, "proc/self/mountinfo", text);
-    put(fixture, "proc/7/cgroup", "9:pids:/g\n5:memory:/g\n2:cpu,cpuacct:/g\n1:freezer:/\n0::/g\n");
+    put(fixture, "proc/7/cgroup",
+        "9:pids:/g\n7:blkio:/g\n5:memory:/g\n2:cpu,cpuacct:/g\n1:freezer:/\n0::/g\n");
     put(fixture, "cg/cpuacct/g/cpuacct.usage", "123456789\n");
     put(fixture, "cg/cpuacct/g/cpuacct.stat", "user 7\nsystem 5\n");
     put(fixture, "cg/memory/g/memory.usage_in_bytes", "4096\n");
     put(fixture, "cg/memory/g/memory.max_usage_in_bytes", "8192\n");
     put(fixture, "cg/memory/g/memory.limit_in_bytes", "9223372036854771712\n");
+    put(fixture, "cg/memory/g/memory.stat", "inactive_file 1\ntotal_cache 2000\ntotal_inactive_file 1096\n");
+    put(fixture, "cg/blkio/g/blkio.throttle.io_serviced",
+        "8:0 Read 10\n8:0 Write 20\n8:0 Sync 30\n8:0 Async 0\n8:0 Total 30\n7:1 Read 1\n7:1 Write 2\nTotal "
+        "33\n");
+    put(fixture, "cg/blkio/g/blkio.throttle.io_service_bytes",
+        "8:0 Read 4096\n8:0 Write 8192\n8:0 Total 12288\n7:1 Read 512\n7:1 Write 0\nTotal 12800\n");
     put(fixture, "cg/pids/g/cgroup.procs", "7\n8\n9\n");
 
     assert_int_equal(cgroup_find(fixture->proc, 7, &cgroup, &err), STATUS_OK);
@@ -90,12 +98,21 @@ version_1_has_a_directory_for_each_controller(void **state)
     assert_int_equal(figures.memory_bytes, 4096);
     assert_int_equal(figures.memory_peak_bytes, 8192);
     assert_int_equal(figures.memory_limit_bytes, 0);
+    assert_int_equal(figures.memory_working_set_bytes, 3000);
+    assert_int_equal(figures.read_count, 11);
+    assert_int_equal(figures.write_count, 22);
+    assert_int_equal(figures.read_bytes, 4608);
+    assert_int_equal(figures.write_bytes, 8192);
     assert_int_equal(figures.processes, 3);
     pid_t pids[2] = {0, 0};
     assert_int_equal(cgroup_processes(&cgroup, pids, 2), 2);
     assert_int_equal(pids[1], 8);
     put(fixture, "cg/memory/g/memory.limit_in_bytes", "65536\n");
+    put(fixture, "cg/memory/g/memory.stat", "total_inactive_file 5000\n"); /* read a moment after the usage */
+    put(fixture, "cg/blkio/g/blkio.throttle.io_serviced", "Total 0\n");
     cgroup_read(&cgroup, &figures);
+    assert_int_equal(figures.memory_working_set_bytes, 0);
+    assert_int_equal(figures.read_count, 0);
     assert_int_equal(figures.memory_limit_bytes, 65536);
 }
 
@@ -113,6 +130,10 @@ version_2_has_one_directory_for_all(void **state)
     put(fixture, "cg/g/cpu.stat", "usage_usec 30\nuser_usec 10\nsystem_usec 20\nnr_periods 0\n");
     put(fixture, "cg/g/memory.current", "1000\n");
     put(fixture, "cg/g/memory.max", "max\n");
+    put(fixture, "cg/g/memory.stat", "anon 700\nfile 300\ninactive_anon 5\ninactive_file 250\n");
+    put(fixture, "cg/g/io.stat",
+        "8:0 rbytes=4096 wbytes=1 rios=2 wios=3 dbytes=9 dios=9\n7:1 rbytes=1000 wbytes=10 rios=20 wios=30 "
+        "dbytes=0 dios=0\n");
     put(fixture, "cg/g/cgroup.procs", "7\n");
 
     assert_int_equal(cgroup_find(fixture->proc, 7, &cgroup, &err), STATUS_OK);
@@ -123,6 +144,11 @@ version_2_has_one_directory_for_all(void **state)
     assert_int_equal(figures.cpu_user_ns, 10000);
     assert_int_equal(figures.cpu_kernel_ns, 20000);
     assert_int_equal(figures.memory_bytes, 1000);
+    assert_int_equal(figures.memory_working_set_bytes, 750);
+    assert_int_equal(figures.read_bytes, 5096);
+    assert_int_equal(figures.write_bytes, 11);
+    assert_int_equal(figures.read_count, 22);
+    assert_int_equal(figures.write_count, 33);
     assert_int_equal(figures.memory_peak_bytes, 0); /* older kernels do not tell */
     assert_int_equal(figures.memory_limit_bytes, 0);
     assert_int_equal(figures.processes, 1);
