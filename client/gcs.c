@@ -79,6 +79,7 @@ gcs_server_info(struct gcs_connection *conn, struct gcs_server *ret)
     *ret = (struct gcs_server){
         .version = negotiated->version,
         .creates_sandbox_mounts = capabilities && capabilities->creates_sandbox_mounts,
+        .capabilities = capabilities,
         .needs_policy = capabilities && capabilities->needs_policy,
         .sandbox_root = capabilities ? capabilities->sandbox_root : "",
         .request_bytes_max = limits ? limits->request_bytes : LIMIT_REQUEST_BYTES,

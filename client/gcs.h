@@ -129,8 +129,9 @@ struct gcs_server {
                                     not */
     bool needs_policy;           /* nothing works before gcs_set_policy() */
     const char
-        *sandbox_root;       /* where sandbox mounts live in the guest, when the host must make them; or "" */
-    uint8_t instance_id[16]; /* another value: another run of the server */
+        *sandbox_root; /* where sandbox mounts live in the guest, when the host must make them; or "" */
+    const Gcs__V1__Capabilities *capabilities; /* all of them; lives as long as the connection, may be NULL */
+    uint8_t instance_id[16];                   /* another value: another run of the server */
     uint32_t request_bytes_max;
     uint32_t calls_max; /* in flight at one time */
 };

@@ -33,6 +33,25 @@ health_json(const Gcs__V1__HealthResponse *health)
                      health->version);
 }
 
+/* Every yes or no that the guest told of itself when the session was opened, by its name in the schema. */
+static json_t *
+capabilities_json(struct tool *tool)
+{
+    struct gcs_server server;
+    json_t *object = json_object();
+    gcs_server_info(tool->conn, &server);
+    const ProtobufCMessageDescriptor *fields = &gcs__v1__capabilities__descriptor;
+    for (unsigned i = 0; server.capabilities != NULL && i < fields->n_fields; i++) {
+        const void *value = (const char *)server.capabilities + fields->fields[i].offset;
+        if (fields->fields[i].type == PROTOBUF_C_TYPE_BOOL)
+            json_object_set_new(object, fields->fields[i].name,
+                                json_boolean(*(const protobuf_c_boolean *)value));
+        else
+            json_object_set_new(object, fields->fields[i].name, json_string(*(char *const *)value));
+    }
+    return object;
+}
+
 int
 command_health(struct tool *tool, const struct arguments *arguments)
 {
@@ -42,7 +61,9 @@ command_health(struct tool *tool, const struct arguments *arguments)
     if (gcs_health(tool->conn, &response, &err) != GCS_OK)
         return tool_fail(tool, "health", &err);
     const Gcs__V1__HealthResponse *health = response->health;
-    (void)tool_result(tool, health_json(health), "%s; policy %s; inbox %s; %u containers; version %s%s",
+    json_t *object = health_json(health);
+    json_object_set_new(object, "capabilities", capabilities_json(tool));
+    (void)tool_result(tool, object, "%s; policy %s; inbox %s; %u containers; version %s%s",
                       health->ready ? "ready" : "not ready", health->policy_set ? "set" : "not set",
                       health->inbox_connected ? "connected" : "not connected", health->containers,
                       health->version, health->inconsistent ? "; inconsistent: restart the guest" : "");

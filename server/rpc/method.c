@@ -42,6 +42,13 @@ rpc_method_check_type(const struct rpc_method *method, unsigned request_type, st
                      request_type < REQUEST_TYPES ? request_type_names[request_type] : "unknown", takes);
 }
 
+bool
+rpc_method_supported(const struct rpc_method_table *table, uint32_t arm, uint32_t resource)
+{
+    const struct rpc_method *method = rpc_method_find(table, arm, resource);
+    return method && !method->refused;
+}
+
 uint32_t
 rpc_method_timeout_ms(const struct rpc_method *method)
 {

@@ -56,6 +56,7 @@ struct rpc_method {
     bool immediate; /* answers before the handler returns, so it needs no deadline of its own */
     bool quiet;     /* a success is logged at debug level: what clients ask over and over */
     bool waits;     /* may stay parked for long: a shutdown does not wait for it, it ends it */
+    bool refused;   /* there is a number for it, and nothing behind it */
     bool without_session;        /* answered before Negotiate: Negotiate itself */
     bool before_policy;          /* answered before a policy is set */
     uint32_t timeout_default_ms; /* when the request says 0; 0: rpc_method_timeout_ms() says */
@@ -79,6 +80,9 @@ const struct rpc_method *rpc_method_find(const struct rpc_method_table *table, u
  */
 MUST_CHECK enum status rpc_method_check_type(const struct rpc_method *method, unsigned request_type,
                                              struct error *err);
+
+/* Whether the table has something behind the arm (and the resource). */
+bool rpc_method_supported(const struct rpc_method_table *table, uint32_t arm, uint32_t resource);
 
 /* The time limit of a request that names none. A call that waits is answered "nothing yet" after
  * LIMIT_PARK_MS, so its limit only ends what hangs. */

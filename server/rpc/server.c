@@ -392,6 +392,28 @@ rpc_server_stop(struct rpc_server *server)
 /* -- the methods of every server
  * ----------------------------------------------------------------------------------- */
 
+/* What the host may ask for, by what there is. */
+static void
+offer_methods(const struct rpc_method_table *table, Gcs__V1__Capabilities *offered)
+{
+    static char os_type[] = "linux";
+    const struct {
+        protobuf_c_boolean *supported;
+        uint32_t arm, resource; /* field numbers of the schema */
+    } rows[] = {
+        {&offered->signal_process_supported, 39, 0},
+        {&offered->dump_stacks_supported, 44, 0},
+        {&offered->delete_container_state_supported, 45, 0},
+        {&offered->update_container_supported, 46, 0},
+        {&offered->send_lifecycle_notifications, 47, 0},
+        {&offered->modify_service_settings_supported, 48, 0},
+        {&offered->namespace_add_request_supported, 42, 9},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        *rows[i].supported = rpc_method_supported(table, rows[i].arm, rows[i].resource);
+    offered->runtime_os_type = os_type;
+}
+
 static enum status
 negotiate(struct request *req, const struct rpc_capabilities *capabilities, struct error *err)
 {
@@ -413,6 +435,7 @@ negotiate(struct request *req, const struct rpc_capabilities *capabilities, stru
     Gcs__V1__Capabilities offered = GCS__V1__CAPABILITIES__INIT;
     offered.creates_sandbox_mounts = capabilities->creates_sandbox_mounts;
     offered.needs_policy = capabilities->needs_policy;
+    offer_methods(server->config.methods, &offered);
     if (capabilities->sandbox_root)
         offered.sandbox_root = (char *)(uintptr_t)capabilities->sandbox_root;
     Gcs__V1__Limits limits = GCS__V1__LIMITS__INIT;

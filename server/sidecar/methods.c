@@ -25,7 +25,8 @@
     {                                                                                                        \
         .arm = (arm_), .resource = (resource_), .name = (name_),                                             \
         .request_types = (resource_) ? RPC_TAKES_EVERY : 0,                                                  \
-        .policy_point = "none: refused as not implemented", .immediate = true, .handle = handle_refused      \
+        .policy_point = "none: refused as not implemented", .immediate = true, .refused = true,              \
+        .handle = handle_refused                                                                             \
     }
 
 static const struct rpc_method rows[] = {

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -33,6 +34,26 @@ a_container_runs_and_leaves_nothing(void **state)
 
     assert_int_equal(0, ended.code);
     guest_resources_await(guest, &before);
+}
+
+/* By the dispatch table: a row that is refused is no capability. */
+static void
+the_guest_tells_what_it_can_do(void **state)
+{
+    struct guest *guest = *state;
+    struct gcs_server server;
+
+    gcs_server_info(guest->host, &server);
+
+    assert_non_null(server.capabilities);
+    assert_string_equal("linux", server.capabilities->runtime_os_type);
+    assert_true(server.capabilities->creates_sandbox_mounts);
+    assert_true(server.capabilities->needs_policy);
+    assert_true(server.capabilities->signal_process_supported);
+    assert_true(server.capabilities->dump_stacks_supported);
+    assert_true(server.capabilities->delete_container_state_supported);
+    assert_false(server.capabilities->update_container_supported);
+    assert_false(server.capabilities->send_lifecycle_notifications);
 }
 
 static void
@@ -73,6 +94,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, guest_setup, guest_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_container_runs_and_leaves_nothing),
+        TEST(the_guest_tells_what_it_can_do),
         TEST(each_program_can_be_killed_and_started_again),
         TEST(a_stopped_program_goes_on),
     };

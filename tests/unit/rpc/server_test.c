@@ -196,6 +196,7 @@ negotiate_tells_the_limits_and_the_run_of_the_server(void **state)
     assert_int_equal(answer->limits->unacknowledged, LIMIT_SESSION_ANSWERS);
     assert_int_equal(answer->limits->park_ms, LIMIT_PARK_MS);
     assert_true(answer->capabilities->needs_policy);
+    assert_string_equal(answer->capabilities->runtime_os_type, "linux");
     assert_string_equal(answer->capabilities->sandbox_root, "/sandbox");
     client_free(response);
     client_close(&client);
