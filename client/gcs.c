@@ -35,6 +35,19 @@ connect_caller(struct gcs_connection *conn, const char *url, const struct gcs_op
     return (enum gcs_status)status;
 }
 
+/* Version 00, whose length is what there is room for: what we send is of our own making. */
+static enum status
+trace_set(struct gcs_connection *conn, const char *traceparent, struct error *err)
+{
+    if (!traceparent)
+        return STATUS_OK;
+    if (!trace_parent_is_valid(traceparent) || strlen(traceparent) >= sizeof conn->traceparent)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "traceparent: '%.80s' is none of W3C Trace Context, version 00", traceparent);
+    memcpy(conn->traceparent, traceparent, strlen(traceparent));
+    return STATUS_OK;
+}
+
 enum gcs_status
 gcs_connect(const char *url, const struct gcs_options *options, struct gcs_connection **ret,
             struct gcs_error *err)
@@ -47,7 +60,9 @@ gcs_connect(const char *url, const struct gcs_options *options, struct gcs_conne
     if (!conn)
         return gcs_error_fill(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a connection");
     conn->call_timeout_ms = options->call_timeout_ms ? options->call_timeout_ms : CALL_TIMEOUT_MS;
-    enum gcs_status status = (enum gcs_status)timers_start(&conn->timers, &why);
+    enum gcs_status status = (enum gcs_status)trace_set(conn, options->traceparent, &why);
+    if (status == GCS_OK)
+        status = (enum gcs_status)timers_start(&conn->timers, &why);
     if (status == GCS_OK)
         status = connect_caller(conn, url, options, &why);
     if (status != GCS_OK) {
@@ -114,6 +129,17 @@ async_answered(void *arg, const Gcs__V1__Response *response, const struct error 
     free(call);
 }
 
+/* Hands the request to the transport, with the connection's trace unless it has its own. */
+static enum status
+call_send(struct gcs_connection *conn, const Gcs__V1__Request *request, caller_answer_fn *on_answer,
+          void *arg, struct error *err)
+{
+    Gcs__V1__Request traced = *request;
+    if (!traced.traceparent[0])
+        traced.traceparent = conn->traceparent;
+    return caller_call(conn->caller, &traced, on_answer, arg, err);
+}
+
 enum gcs_status
 gcs_call_async(struct gcs_connection *conn, Gcs__V1__Request *request, gcs_answer_fn *on_answer, void *arg,
                struct gcs_error *err)
@@ -123,7 +149,7 @@ gcs_call_async(struct gcs_connection *conn, Gcs__V1__Request *request, gcs_answe
     if (!call)
         return gcs_error_fill(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a call");
     *call = (struct async_call){.on_answer = on_answer, .arg = arg};
-    if (caller_call(conn->caller, request, async_answered, call, &why) == STATUS_OK)
+    if (call_send(conn, request, async_answered, call, &why) == STATUS_OK)
         return GCS_OK;
     free(call);
     return gcs_error_take(err, &why);
@@ -195,7 +221,7 @@ gcs_call(struct gcs_connection *conn, Gcs__V1__Request *request, Gcs__V1__Respon
     struct waited_call call = {.err = err};
     mutex_init(&call.lock, RANK_LEAF);
     condition_init(&call.done);
-    if (caller_call(conn->caller, request, waited_answered, &call, &why) != STATUS_OK) {
+    if (call_send(conn, request, waited_answered, &call, &why) != STATUS_OK) {
         call.status = gcs_error_take(err, &why);
         return waited_finish(&call, NULL, err);
     }

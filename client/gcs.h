@@ -103,6 +103,8 @@ struct gcs_options {
     uint32_t answer_bytes_max;   /* the largest answer to receive, at least 65,536; 0: 960 KiB */
     uint32_t repeat_ms; /* how long an answer may take before its request is sent again, under the same id;
                            doubled each time; 0: 2,000 */
+    const char *traceparent; /* W3C: the span that causes the calls, sent with each that names none itself;
+                                copied; NULL: none */
 };
 
 /*
@@ -112,7 +114,7 @@ struct gcs_options {
  * options  copied; NULL: the defaults
  * ret      the connection, which gcs_disconnect() ends; untouched on failure
  *
- * GCS_INVALID_ARGUMENT   the url
+ * GCS_INVALID_ARGUMENT   the url, or a malformed traceparent
  * GCS_DEADLINE_EXCEEDED  nobody answers there
  */
 GCS_API enum gcs_status gcs_connect(const char *url, const struct gcs_options *options,

@@ -6,6 +6,7 @@
 #include "server/base/error.h"
 #include "server/base/timers.h"
 #include "server/rpc/caller.h"
+#include "server/rpc/trace.h"
 
 /* No session has smaller answers (service.proto). */
 #define GCS_ANSWER_BYTES_MIN (64 * 1024)
@@ -17,6 +18,7 @@ struct gcs_connection {
     struct timers *timers;
     struct caller *caller;
     uint32_t call_timeout_ms;
+    char traceparent[TRACE_PARENT_TEXT];    /* "": none */
     Gcs__V1__NegotiateResponse *negotiated; /* when the connection was made */
 };
 

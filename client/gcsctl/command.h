@@ -37,6 +37,7 @@ enum option_key {
     OPTION_MOUNT_OPTION,
     OPTION_SIZE,
     OPTION_STDERR,
+    OPTION_TRACEPARENT,
 };
 
 /* What a command line said. Texts are the command line's own. */

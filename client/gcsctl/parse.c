@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/rpc/trace.h"
+
 /* A growing list of command-line texts. */
 struct list {
     const char **items;
@@ -53,6 +55,11 @@ parse_common(int key, char *text, struct argp_state *state)
     case OPTION_QUIET:
         tool->quiet = true;
         return 0;
+    case OPTION_TRACEPARENT:
+        if (!trace_parent_is_valid(text))
+            argp_error(state, "--traceparent: '%s' is none of W3C Trace Context", text);
+        tool->traceparent = text;
+        return 0;
     case OPTION_TIMEOUT: {
         uint64_t seconds = number_parse(state, "timeout", text, TOOL_TIMEOUT_MAX_S);
         if (seconds == 0)
@@ -74,6 +81,8 @@ static const struct argp_option common_options[] = {
     {"json", OPTION_JSON, NULL, 0, "Results, progress and failures as JSON, one object a line", 100},
     {"quiet", OPTION_QUIET, NULL, 0, "No progress lines", 100},
     {"timeout", OPTION_TIMEOUT, "SECONDS", 0, "For each call, 1 to 600 (default 30)", 100},
+    {"traceparent", OPTION_TRACEPARENT, "VALUE", 0,
+     "The W3C trace that the calls belong to, as the guest's logs name it (default: a new one)", 100},
     {0},
 };
 const struct argp common_argp = {.options = common_options, .parser = parse_common};

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/gcsctl/denial.h"
+#include "server/rpc/trace.h"
 
 #define URL_MAX             256
 #define CONNECT_TIMEOUT_MAX 10000 /* to notice an absent server sooner than a slow call */
@@ -36,7 +37,11 @@ tool_connect(struct tool *tool)
         url = fallback;
     }
 
+    char trace[TRACE_PARENT_TEXT];
     const struct gcs_options options = {
+        .traceparent = tool->traceparent != NULL ? tool->traceparent
+                       : trace_begin(trace)      ? trace
+                                                 : NULL,
         .connect_timeout_ms = tool->timeout_ms < CONNECT_TIMEOUT_MAX ? tool->timeout_ms : CONNECT_TIMEOUT_MAX,
         .call_timeout_ms = tool->timeout_ms,
     };

@@ -37,6 +37,7 @@ struct tool {
     uint32_t timeout_ms;
     bool timeout_given;          /* timeout_ms is the user's own */
     bool json, quiet;            /* quiet: no progress lines */
+    const char *traceparent;     /* NULL: a trace of our own */
     FILE *results, *progress;    /* where the two kinds of lines go */
     struct gcs_connection *conn; /* NULL before tool_connect() */
 };

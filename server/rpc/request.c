@@ -31,12 +31,13 @@ log_outcome(const struct live_request *live, const Gcs__V1__Response *response)
     enum log_level level =
         response->status == STATUS_OK && req->method->quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
     const Gcs__V1__Request *call = atomic_load(&live->decoded);
-    LOG_LINE(level, "request", LOG_TEXT("method", req->method->name),
-             LOG_NUMBER("request_id", (int64_t)live->id),
-             LOG_TEXT("container_id", call ? call->container_id : ""),
-             LOG_TEXT("traceparent", call ? call->traceparent : ""),
-             LOG_TEXT("outcome", status_name((enum status)response->status)),
-             LOG_NUMBER("duration_us", (clock_now_ns() - req->arrived_ns) / NS_PER_US));
+    LOG_LINE(
+        level, "request", LOG_TEXT("method", req->method->name), LOG_NUMBER("request_id", (int64_t)live->id),
+        LOG_TEXT("container_id", call ? call->container_id : ""),
+        LOG_TEXT("trace_id", call ? req->trace.id : ""), LOG_TEXT("span_id", call ? req->trace.span : ""),
+        LOG_TEXT("parent_id", call ? req->trace.parent : ""),
+        LOG_TEXT("outcome", status_name((enum status)response->status)),
+        LOG_NUMBER("duration_us", (clock_now_ns() - req->arrived_ns) / NS_PER_US));
 }
 
 static void *
@@ -367,6 +368,7 @@ decode(struct live_request *live, struct error *err)
         return status;
     }
     live->public.call = (const Gcs__V1__Request *)message;
+    trace_take(&live->public.trace, live->public.call->traceparent, live->public.call->tracestate);
     atomic_store(&live->decoded, live->public.call);
     return check_envelope(live, err);
 }

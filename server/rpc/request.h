@@ -23,6 +23,7 @@
 #include "server/base/error.h"
 #include "server/base/pool.h"
 #include "server/rpc/method.h"
+#include "server/rpc/trace.h"
 
 struct request {
     const Gcs__V1__Request *call;    /* decoded and checked; lives in the arena; constant */
@@ -30,6 +31,7 @@ struct request {
     struct arena arena;              /* memory that lives as long as the request */
     void *app;                       /* rpc_server_config.app */
     int64_t arrived_ns, deadline_ns; /* monotonic */
+    struct trace trace;              /* what the call's trace context came to; set with `call` */
     void *slot;                      /* the handler's own, NULL at first */
 };
 

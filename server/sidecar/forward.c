@@ -16,6 +16,9 @@ forward_call(const struct request *req)
 {
     Gcs__V1__Request call = *req->call; /* the transport's fields are the caller's to write */
     call.approval = NULL;
+    call.traceparent = (char *)(uintptr_t)req->trace.onward; /* our span is the parent of the inbox's */
+    if (!req->trace.state_counts)
+        call.tracestate = (char *)(uintptr_t) "";
     return call;
 }
 

@@ -40,8 +40,8 @@ void forward_wait(struct request *req, Gcs__V1__Request *call, forward_fn *then)
 /* A forward_fn: replies with the inbox's answer as it is, or with its error. */
 void forward_relay(struct request *req, const Gcs__V1__Response *response, const struct error *err);
 
-/* The call that passes the request on as it was approved: its container, activity, trace and body, encoded
- * anew. Where the handler changes something it replaces the body. */
+/* The call that passes the request on as it was approved: its container, activity and body, encoded anew, and
+ * its trace with the request as the parent. Where the handler changes something it replaces the body. */
 Gcs__V1__Request forward_call(const struct request *req);
 
 /* A forward_fn for a request whose policy record is in req->slot: commits it when the inbox did what was
