@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/base/heartbeat.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/base/thread.h"
@@ -15,9 +16,16 @@ struct job {
     void *arg;
 };
 
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    struct heartbeat heartbeat;
+};
+
 struct pool {
     unsigned workers;
-    pthread_t threads[LIMIT_WORKERS];
+    struct worker threads[LIMIT_WORKERS];
+    struct heartbeat moves; /* the queue's: at work while jobs wait; its lock's */
 
     struct {
         struct mutex lock;
@@ -62,6 +70,7 @@ job_run(struct pool *pool) REQUIRES(pool->queue.lock)
     struct job job = pool->queue.ring[pool->queue.head];
     pool->queue.head = (pool->queue.head + 1) % pool->queue.capacity;
     pool->queue.count--;
+    heartbeat_set(&pool->moves, pool->queue.count > 0);
     mutex_unlock(&pool->queue.lock);
     job.run(job.arg);
     mutex_lock(&pool->queue.lock);
@@ -70,18 +79,24 @@ job_run(struct pool *pool) REQUIRES(pool->queue.lock)
 static void *
 worker_main(void *arg)
 {
-    struct pool *pool = arg;
+    struct worker *worker = arg;
+    struct pool *pool = worker->pool;
+    heartbeat_own(&worker->heartbeat);
     mutex_lock(&pool->queue.lock);
     for (;;) {
+        heartbeat_work(&worker->heartbeat);
         if (pool->queue.invitations)
             team_help(pool, pool->queue.invitations);
         else if (pool->queue.count > 0)
             job_run(pool);
         else if (pool->queue.stopping)
             break;
-        else
+        else {
+            heartbeat_rest(&worker->heartbeat);
             condition_wait(&pool->queue.wake, &pool->queue.lock);
+        }
     }
+    heartbeat_rest(&worker->heartbeat);
     mutex_unlock(&pool->queue.lock);
     return NULL;
 }
@@ -96,7 +111,7 @@ stop(struct pool *pool, unsigned started)
     struct job *ring = pool->queue.ring;
     mutex_unlock(&pool->queue.lock);
     for (unsigned i = 0; i < started; i++)
-        pthread_join(pool->threads[i], NULL);
+        pthread_join(pool->threads[i].thread, NULL);
     pthread_cond_destroy(&pool->queue.wake);
     pthread_cond_destroy(&pool->queue.team_left);
     mutex_done(&pool->queue.lock);
@@ -131,7 +146,9 @@ pool_start(unsigned workers, size_t queue_length_max, struct pool **ret, struct 
     while (started < workers && failure == 0) {
         char name[32];
         snprintf(name, sizeof name, "worker-%u", started);
-        failure = thread_start(&pool->threads[started], name, worker_main, pool);
+        struct worker *worker = &pool->threads[started];
+        worker->pool = pool;
+        failure = thread_start(&worker->thread, name, worker_main, worker);
         if (failure == 0)
             started++;
     }
@@ -159,12 +176,21 @@ pool_submit(struct pool *pool, pool_job_fn *job, void *arg)
     if (pool->queue.count < pool->queue.capacity) {
         size_t tail = (pool->queue.head + pool->queue.count) % pool->queue.capacity;
         pool->queue.ring[tail] = (struct job){.run = job, .arg = arg};
-        pool->queue.count++;
+        if (pool->queue.count++ == 0)
+            heartbeat_work(&pool->moves);
         pthread_cond_signal(&pool->queue.wake);
         status = STATUS_OK;
     }
     mutex_unlock(&pool->queue.lock);
     return status;
+}
+
+void
+pool_heartbeats(struct pool *pool, heartbeat_visit_fn *visit, void *arg)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        visit(arg, &pool->threads[i].heartbeat, "a worker");
+    visit(arg, &pool->moves, "the worker queue");
 }
 
 size_t

@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "server/base/error.h"
+#include "server/base/heartbeat.h"
 
 struct pool;
 
@@ -37,6 +38,9 @@ void pool_stop(struct pool *pool);
  * Queues `job(arg)`. RESOURCE_EXHAUSTED when the queue is full: the job will not run. Never blocks.
  */
 MUST_CHECK enum status pool_submit(struct pool *pool, pool_job_fn *job, void *arg);
+
+/* Visits the heartbeats of the workers and of the queue, which live as long as the pool. */
+void pool_heartbeats(struct pool *pool, heartbeat_visit_fn *visit, void *arg);
 
 /* Jobs waiting in the queue now. */
 size_t pool_queue_length(struct pool *pool);

@@ -8,6 +8,7 @@
 
 struct timers {
     pthread_t thread;
+    struct heartbeat heartbeat;
 
     struct {
         struct mutex lock;
@@ -74,7 +75,9 @@ fire_first(struct timers *timers) REQUIRES(timers->state.lock)
     heap_remove(timers, timer);
     timers->state.running = timer;
     mutex_unlock(&timers->state.lock);
+    heartbeat_work(&timers->heartbeat);
     timer->fire(timer, timer->arg); /* may free the timer */
+    heartbeat_rest(&timers->heartbeat);
     mutex_lock(&timers->state.lock);
     timers->state.running = NULL;
     pthread_cond_broadcast(&timers->state.fired);
@@ -84,6 +87,7 @@ static void *
 timers_main(void *arg)
 {
     struct timers *timers = arg;
+    heartbeat_own(&timers->heartbeat);
     mutex_lock(&timers->state.lock);
     while (!timers->state.stopping) {
         if (timers->state.count == 0)
@@ -134,6 +138,12 @@ timers_stop(struct timers *timers)
     mutex_done(&timers->state.lock);
     free(heap);
     free(timers);
+}
+
+void
+timers_heartbeats(struct timers *timers, heartbeat_visit_fn *visit, void *arg)
+{
+    visit(arg, &timers->heartbeat, "the timer thread");
 }
 
 void

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "server/base/error.h"
+#include "server/base/heartbeat.h"
 
 struct timers;
 struct timer;
@@ -33,6 +34,9 @@ MUST_CHECK enum status timers_start(struct timers **ret, struct error *err);
 
 /* Joins the thread; timers still armed never fire. NULL is fine. */
 void timers_stop(struct timers *timers);
+
+/* Visits the thread's heartbeat, which lives as long as the timers. */
+void timers_heartbeats(struct timers *timers, heartbeat_visit_fn *visit, void *arg);
 
 /* Prepares a timer; it is not armed. */
 void timer_init(struct timer *timer, struct timers *timers, timer_fn *fire, void *arg);

@@ -1,6 +1,7 @@
 #include "server/inbox/health.h"
 
 #include "server/inbox/state.h"
+#include "server/service/watchdog.h"
 
 void
 inbox_health_look(struct inbox *inbox, struct health *ret)
@@ -11,6 +12,8 @@ inbox_health_look(struct inbox *inbox, struct health *ret)
     mutex_unlock(&inbox->table.lock);
     if (stopping)
         ret->reasons[ret->count++] = "the inbox is ending";
+    if (inbox->watchdog && watchdog_stuck(inbox->watchdog) > 0)
+        ret->reasons[ret->count++] = "a thread does not move";
 }
 
 bool

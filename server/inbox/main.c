@@ -19,8 +19,10 @@
 #include "server/inbox/methods.h"
 #include "server/inbox/metrics.h"
 #include "server/inbox/options.h"
+#include "server/inbox/poller.h"
 #include "server/rpc/server.h"
 #include "server/service/endpoint.h"
+#include "server/service/manager.h"
 
 /* How long the containers' end may take once requests are done. */
 enum { STOP_TIME_MS = 30000 };
@@ -76,6 +78,31 @@ listen_all(struct rpc_server *server, const struct options *options, struct erro
     return STATUS_OK;
 }
 
+/* Everything listens: tells the service manager, and watches the threads from now on. */
+static enum status
+watch(struct inbox *inbox, struct rpc_server *server, struct error *err)
+{
+    pool_heartbeats(inbox->pool, watchdog_add, inbox->watchdog);
+    timers_heartbeats(inbox->timers, watchdog_add, inbox->watchdog);
+    poller_heartbeats(inbox->poller, watchdog_add, inbox->watchdog);
+    rpc_server_heartbeats(server, watchdog_add, inbox->watchdog);
+    return manager_ready(inbox->watchdog, err);
+}
+
+/* Until a signal comes; then lets what is under way finish, for a while. */
+static void
+serve_until_told(struct rpc_server *server, const struct options *options, const sigset_t *ending)
+{
+    int number;
+    LOG_INFO("ready", LOG_TEXT("runtime", options->runtime_name), LOG_TEXT("listen", options->listen[0]));
+    sigwait(ending, &number);
+    LOG_INFO("ending", LOG_NUMBER("signal", number));
+    manager_stopping();
+    signals_release(ending);
+    if (!rpc_server_drain(server, clock_now_ns() + options->drain_ms * NS_PER_MS))
+        LOG_WARNING("requests are still under way");
+}
+
 static enum status
 serve(struct inbox *inbox, const struct options *options, const sigset_t *ending, struct error *err)
 {
@@ -98,22 +125,20 @@ serve(struct inbox *inbox, const struct options *options, const sigset_t *ending
     struct endpoint *endpoint = NULL;
     const struct endpoint_config show = {
         .listen = options->metrics_listen, .metrics = metrics, .health = inbox_health_write, .arg = inbox};
+    inbox->watchdog = manager_watchdog_new();
     status = listen_all(server, options, err);
     if (status == STATUS_OK && options->metrics_listen)
         status = endpoint_start(&show, &endpoint, err);
-    if (status == STATUS_OK) {
-        int number;
-        LOG_INFO("ready", LOG_TEXT("runtime", options->runtime_name), LOG_TEXT("listen", options->listen[0]));
-        sigwait(ending, &number);
-        LOG_INFO("ending", LOG_NUMBER("signal", number));
-        signals_release(ending);
-        if (!rpc_server_drain(server, clock_now_ns() + options->drain_ms * NS_PER_MS))
-            LOG_WARNING("requests are still under way");
-    }
+    if (status == STATUS_OK)
+        status = watch(inbox, server, err);
+    if (status == STATUS_OK)
+        serve_until_told(server, options, ending);
+    watchdog_stop(inbox->watchdog);
     endpoint_stop(endpoint);
     inbox_stop(inbox, clock_now_ns() + STOP_TIME_MS * NS_PER_MS);
     rpc_server_stop(server);
     metrics_free(metrics);
+    watchdog_free(TAKE_PTR(inbox->watchdog));
     return status;
 }
 

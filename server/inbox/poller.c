@@ -12,6 +12,7 @@
 
 struct poller {
     pthread_t thread;
+    struct heartbeat heartbeat;
     int epoll_fd;
     int wake_fd; /* an eventfd; readable when tasks are posted or the poller is stopping */
 
@@ -39,6 +40,7 @@ tasks_run(struct poller_task *chain)
     while (chain) {
         struct poller_task *task = chain;
         chain = task->next; /* the task may be gone after it ran */
+        heartbeat_beat();
         task->run(task->arg);
     }
 }
@@ -49,11 +51,14 @@ static void *
 poller_main(void *arg)
 {
     struct poller *poller = arg;
+    heartbeat_own(&poller->heartbeat);
     for (;;) {
         struct epoll_event event;
+        heartbeat_rest(&poller->heartbeat);
         int count = epoll_wait(poller->epoll_fd, &event, 1, -1);
         if (count <= 0)
             continue; /* EINTR is the only failure of a valid descriptor */
+        heartbeat_work(&poller->heartbeat);
         struct poller_source *source = event.data.ptr;
         if (source) {
             source->ready(source->arg, event.events);
@@ -123,6 +128,12 @@ poller_stop(struct poller *poller)
     eventfd_write(poller->wake_fd, 1);
     pthread_join(poller->thread, NULL);
     poller_free(poller);
+}
+
+void
+poller_heartbeats(struct poller *poller, heartbeat_visit_fn *visit, void *arg)
+{
+    visit(arg, &poller->heartbeat, "the poller");
 }
 
 enum status

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "server/base/error.h"
+#include "server/base/heartbeat.h"
 
 struct poller;
 
@@ -41,6 +42,9 @@ MUST_CHECK enum status poller_start(struct poller **ret, struct error *err);
 
 /* Runs the tasks still posted, joins the thread and frees the poller. Sources are forgotten. NULL is fine. */
 void poller_stop(struct poller *poller);
+
+/* Visits the thread's heartbeat, which lives as long as the poller. */
+void poller_heartbeats(struct poller *poller, heartbeat_visit_fn *visit, void *arg);
 
 /*
  * Watches `fd` for `events` (of EPOLLIN, EPOLLOUT, EPOLLONESHOT; 0 watches for hang-up alone).

@@ -106,6 +106,7 @@ struct inbox {
     struct layer_store *layers;   /* standalone only, as volumes */
     struct volume_table *volumes; /* standalone only; NULL otherwise */
     struct container *guest;      /* the guest itself, always running */
+    struct watchdog *watchdog;    /* the program's; NULL: none */
 
     struct {
         struct mutex lock;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/base/fd.h"
+#include "server/base/heartbeat.h"
 
 static void
 closedirp(DIR **directory)
@@ -43,6 +44,7 @@ empty_once(int fd, char ret[NAME_MAX + 1])
     while ((errno = 0, entry = readdir(directory))) {
         if (is_dots(entry->d_name))
             continue;
+        heartbeat_beat(); /* a container may have made millions */
         if (unlinkat(fd, entry->d_name, 0) == 0)
             continue;
         if (errno != EISDIR && errno != EPERM)

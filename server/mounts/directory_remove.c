@@ -11,6 +11,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/fd.h"
+#include "server/base/heartbeat.h"
 #include "server/mounts/sandbox_open.h"
 #include "server/mounts/sandbox_root_fields.h"
 
@@ -59,6 +60,7 @@ dir_open(int parent_fd, const char *name)
 static int
 entry_remove(int dir_fd, const char *name)
 {
+    heartbeat_beat(); /* a container may have made millions */
     for (int attempt = 0; attempt < REMOVALS_MAX; attempt++) {
         if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
             return 0;

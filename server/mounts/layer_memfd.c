@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "server/base/fd.h"
+#include "server/base/heartbeat.h"
 #include "server/base/text.h"
 #include "server/mounts/layer_source.h"
 
@@ -45,6 +46,7 @@ copy(int from, int to, uint64_t size_bytes, const char *name, EVP_MD_CTX *digest
         if (fd_write_full(to, chunk, want) < 0)
             return error_set(err, status_of_errno(errno), errno, "keep layer '%s' in memory", name);
         left -= want;
+        heartbeat_beat(); /* gigabytes take longer than a watchdog waits */
     }
     return STATUS_OK;
 }

@@ -22,13 +22,16 @@ static void *
 receiver_main(void *arg)
 {
     struct caller *caller = arg;
+    heartbeat_own(&caller->receives);
     for (;;) {
         void *message;
         uint32_t sp_id;
         ssize_t size = caller_socket_receive(&caller->sock, &message, &sp_id);
         if (size < 0)
             return NULL; /* closed */
+        heartbeat_work(&caller->receives);
         caller_take(caller, sp_id, message, (size_t)size);
+        heartbeat_rest(&caller->receives);
         caller_socket_free(message);
     }
 }
@@ -38,6 +41,7 @@ static void *
 watcher_main(void *arg)
 {
     struct caller *caller = arg;
+    heartbeat_own(&caller->watches);
     mutex_lock(&caller->state.lock);
     while (!caller->state.stopping) {
         if (caller->state.connected && !caller->state.blocked) {
@@ -47,6 +51,7 @@ watcher_main(void *arg)
         mutex_unlock(&caller->state.lock);
         bool writable = caller_socket_wait_writable(&caller->sock, WATCH_MS);
         struct call *ended = NULL;
+        heartbeat_work(&caller->watches);
         mutex_lock(&caller->state.lock);
         int64_t now_ns = clock_now_ns();
         if (writable)
@@ -55,6 +60,7 @@ watcher_main(void *arg)
         caller_pump(caller, now_ns);
         mutex_unlock(&caller->state.lock);
         caller_finish(caller, ended);
+        heartbeat_rest(&caller->watches);
         mutex_lock(&caller->state.lock);
         /* nanomsg says it takes messages and takes none: for the moment between the two, do not spin. */
         if (writable && !caller->state.stopping && (!caller->state.connected || caller->state.blocked))
@@ -304,6 +310,13 @@ caller_negotiated(struct caller *caller, Gcs__V1__NegotiateResponse **ret)
     if (copy)
         *ret = copy;
     return copy != NULL;
+}
+
+void
+caller_heartbeats(struct caller *caller, heartbeat_visit_fn *visit, void *arg)
+{
+    visit(arg, &caller->receives, "the receiver of answers");
+    visit(arg, &caller->watches, "the watcher of a connection");
 }
 
 void

@@ -35,6 +35,7 @@
 
 #include "gcs/v1/bridge.pb-c.h"
 #include "server/base/error.h"
+#include "server/base/heartbeat.h"
 #include "server/base/timers.h"
 
 struct caller;
@@ -99,6 +100,9 @@ struct caller_counters {
     uint64_t dropped;  /* messages nobody waited for, or that were none */
 };
 void caller_count(struct caller *caller, struct caller_counters *ret);
+
+/* Visits the heartbeats of the caller's threads, which live as long as the caller. */
+void caller_heartbeats(struct caller *caller, heartbeat_visit_fn *visit, void *arg);
 
 /*
  * Sends `call`, in the order of the calls, and later calls `on_answer` exactly once. Envelope fields of the

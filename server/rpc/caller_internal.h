@@ -61,6 +61,7 @@ struct caller {
     int64_t repeat_ns; /* before the first repeat of a call, or of Negotiate */
     struct caller_socket sock;
     pthread_t receiver, watcher;
+    struct heartbeat receives, watches; /* theirs */
     struct timer tick;
 
     struct {

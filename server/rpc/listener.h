@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "server/base/error.h"
+#include "server/base/heartbeat.h"
 
 /* nanomsg's ancillary data for a request that came through up to ten devices. A longer way back is refused.
  */
@@ -52,7 +53,8 @@ struct listener_ops {
 /* Every kind of listener begins with this. */
 struct listener {
     const struct listener_ops *ops;
-    struct listener *next; /* the server's list */
+    struct listener *next;      /* the server's list */
+    struct heartbeat heartbeat; /* its thread's: at work while a message is with `receive` */
 };
 
 /* Listeners for trusted local peers: nanomsg's own. */

@@ -64,6 +64,7 @@ static void *
 receive_main(void *arg)
 {
     struct nanomsg_listener *listener = arg;
+    heartbeat_own(&listener->base.heartbeat);
     for (;;) {
         struct route route = {.listener = &listener->base};
         struct message message = {0};
@@ -78,12 +79,14 @@ receive_main(void *arg)
         if (size < 0)
             return NULL; /* closed */
         message.size = (size_t)size;
+        heartbeat_work(&listener->base.heartbeat);
         if (route_parse(&route, &header)) {
             listener->receive(listener->arg, &route, message);
         } else {
             LOG_WARNING("message without a usable way back dropped");
             message_free(&message);
         }
+        heartbeat_rest(&listener->base.heartbeat);
     }
 }
 

@@ -302,6 +302,13 @@ rpc_server_listen(struct rpc_server *server, const char *url, struct error *err)
     return STATUS_OK;
 }
 
+void
+rpc_server_heartbeats(struct rpc_server *server, heartbeat_visit_fn *visit, void *arg)
+{
+    for (struct listener *listener = server->listeners; listener; listener = listener->next)
+        visit(arg, &listener->heartbeat, "a receiver");
+}
+
 size_t
 rpc_server_under_way(struct rpc_server *server)
 {

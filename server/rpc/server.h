@@ -10,6 +10,7 @@
 #define SERVER_RPC_SERVER_H
 
 #include "server/base/error.h"
+#include "server/base/heartbeat.h"
 #include "server/base/metrics.h"
 #include "server/base/pool.h"
 #include "server/base/timers.h"
@@ -57,6 +58,9 @@ bool rpc_server_drain(struct rpc_server *server, int64_t deadline_ns);
  * fine.
  */
 void rpc_server_stop(struct rpc_server *server);
+
+/* Visits the heartbeats of the receivers, which live as long as the server; once it listens everywhere. */
+void rpc_server_heartbeats(struct rpc_server *server, heartbeat_visit_fn *visit, void *arg);
 
 /* Requests received and not yet ended. */
 size_t rpc_server_under_way(struct rpc_server *server);

@@ -1,6 +1,7 @@
 #include "server/sidecar/health.h"
 
 #include "server/base/limits.h"
+#include "server/service/watchdog.h"
 #include "server/sidecar/sidecar.h"
 
 static void
@@ -27,6 +28,7 @@ health_look(struct sidecar *sidecar, struct health *ret)
         "so many requests are under way that new ones are refused");
     add(ret, sidecar->decision_log && decision_log_is_failing(sidecar->decision_log),
         "the decision log cannot be written; its lines are lost");
+    add(ret, sidecar->watchdog && watchdog_stuck(sidecar->watchdog) > 0, "a thread does not move");
 }
 
 bool

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "server/base/log.h"
 #include "server/base/stacks.h"
+#include "server/service/manager.h"
 #include "server/sidecar/options.h"
 #include "server/sidecar/sidecar.h"
 
@@ -56,24 +56,29 @@ main(int argc, char **argv)
     raise_descriptor_limit();
     stacks_start();
 
-    if (options_parse(argc, argv, &options, &err) != STATUS_OK ||
-        sidecar_start(&options.config, &sidecar, &err) != STATUS_OK) {
+    enum status status = options_parse(argc, argv, &options, &err);
+    struct watchdog *watchdog = options.config.watchdog = manager_watchdog_new();
+    if (status != STATUS_OK || sidecar_start(&options.config, &sidecar, &err) != STATUS_OK) {
         LOG_ERROR("cannot start", LOG_TEXT("reason", err.text));
+        watchdog_free(watchdog);
         return EXIT_FAILURE;
     }
     if (options.any_policy)
         LOG_WARNING("any policy is accepted: the host decides what this guest does");
     LOG_INFO("listening", LOG_TEXT("url", options.listen_urls[0]));
-    sd_notify(0, "READY=1");
+    if (manager_ready(watchdog, &err) != STATUS_OK)
+        LOG_ERROR("no watchdog", LOG_TEXT("reason", err.text)); /* the manager, not fed, starts us anew */
 
     int received = 0;
     sigwait(&ending, &received);
     LOG_INFO("shutting down", LOG_NUMBER("signal", received));
-    sd_notify(0, "STOPPING=1");
+    manager_stopping();
+    watchdog_stop(watchdog);
     signal(SIGTERM, end_at_once);
     signal(SIGINT, end_at_once);
     pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
     sidecar_stop(sidecar);
+    watchdog_free(watchdog);
     LOG_INFO("ended");
     return EXIT_SUCCESS;
 }

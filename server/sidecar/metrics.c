@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "server/service/watchdog.h"
 #include "server/sidecar/sidecar.h"
 
 static int64_t
@@ -38,6 +39,13 @@ read_directories_held(void *arg)
 {
     const struct sidecar *sidecar = arg;
     return sidecar->sandbox ? (int64_t)sandbox_root_directories(sidecar->sandbox) : 0;
+}
+
+static int64_t
+read_stuck(void *arg)
+{
+    const struct sidecar *sidecar = arg;
+    return sidecar->watchdog ? (int64_t)watchdog_stuck(sidecar->watchdog) : 0;
 }
 
 static int64_t
@@ -112,6 +120,9 @@ sidecar_metrics_new(struct sidecar *sidecar)
                   read_directories_held, sidecar);
     metrics_counted(metrics, "gcs_decision_log_lost_lines_total", "Lines the decision log could not keep.",
                     NULL, 0, read_log_lost, sidecar);
+    metrics_gauge(metrics, "gcs_threads_stuck",
+                  "Threads that did not move between the watchdog's last looks.", NULL, 0, read_stuck,
+                  sidecar);
     register_inbox(metrics, sidecar);
     metrics_process(metrics);
     return metrics;

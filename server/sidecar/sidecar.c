@@ -9,6 +9,7 @@
 #include "server/mounts/layer_source.h"
 #include "server/mounts/security_context.h"
 #include "server/service/endpoint.h"
+#include "server/service/watchdog.h"
 #include "server/sidecar/health.h"
 #include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/metrics.h"
@@ -76,6 +77,12 @@ start_server(struct sidecar *sidecar, const struct sidecar_config *config, struc
     inbox_watch_start(sidecar->watch, sidecar->inbox);
     for (size_t i = 0; i < config->listen_count; i++)
         TRY(rpc_server_listen(sidecar->server, config->listen_urls[i], err));
+    if (config->watchdog) {
+        pool_heartbeats(sidecar->pool, watchdog_add, config->watchdog);
+        timers_heartbeats(sidecar->timers, watchdog_add, config->watchdog);
+        caller_heartbeats(sidecar->inbox, watchdog_add, config->watchdog);
+        rpc_server_heartbeats(sidecar->server, watchdog_add, config->watchdog);
+    }
     const struct endpoint_config endpoint = {
         .listen = config->metrics_listen,
         .metrics = sidecar->metrics,
@@ -93,6 +100,7 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
     sidecar->drain_ns = config->drain_ns;
     sidecar->security_context = config->security_context ? strdup(config->security_context) : NULL;
+    sidecar->watchdog = config->watchdog;
     sidecar->inbox_look_ns = config->inbox_look_ns ? config->inbox_look_ns : INBOX_LOOK_NS;
     sidecar->gate = policy_gate_new(config->host_data);
     sidecar->containers = container_table_new();

@@ -38,6 +38,7 @@ struct sidecar_config {
     int64_t drain_ns; /* how long a shutdown waits for what is under way */
     struct decision_log_options decision_log;
     const char *metrics_listen; /* unix:PATH or tcp:127.0.0.1:PORT; NULL: nowhere */
+    struct watchdog *watchdog;  /* borrowed, not started: gets every heartbeat; NULL: none */
     int64_t inbox_look_ns;      /* how often the inbox is asked for a sign of life; 0: 5 s */
 };
 
@@ -60,6 +61,7 @@ struct sidecar {
     atomic_bool inbox_connected;
     atomic_bool inbox_silent;  /* it is connected and did not answer the last sign of life in time */
     struct endpoint *endpoint; /* NULL: none */
+    struct watchdog *watchdog; /* the program's; NULL: none */
     int64_t drain_ns, inbox_look_ns;
 };
 
