@@ -103,6 +103,17 @@ gcs_server_info(struct gcs_connection *conn, struct gcs_server *ret)
     memcpy(ret->instance_id, negotiated->instance_id.data, sizeof ret->instance_id);
 }
 
+void
+gcs_instance(struct gcs_connection *conn, uint8_t ret[16])
+{
+    Gcs__V1__NegotiateResponse *now = NULL;
+    const Gcs__V1__NegotiateResponse *negotiated =
+        caller_negotiated(conn->caller, &now) ? now : conn->negotiated; /* without memory: as it was */
+    memcpy(ret, negotiated->instance_id.data, 16);
+    if (now)
+        gcs__v1__negotiate_response__free_unpacked(now, NULL);
+}
+
 /* -- calls ------------------------------------------------------------------------------------------------
  */
 

@@ -139,6 +139,10 @@ struct gcs_server {
 };
 GCS_API void gcs_server_info(struct gcs_connection *conn, struct gcs_server *ret);
 
+/* The run of the server that the last session was opened with: another value means that it was started anew,
+ * and has forgotten everything. */
+GCS_API void gcs_instance(struct gcs_connection *conn, uint8_t ret[16]);
+
 /* ---- calls ----------------------------------------------------------------------------------------------
  */
 

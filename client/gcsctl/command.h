@@ -34,6 +34,7 @@ enum option_key {
     OPTION_GUEST,
     OPTION_ID,
     OPTION_KEEP,
+    OPTION_LIST,
     OPTION_MOUNT_OPTION,
     OPTION_SIZE,
     OPTION_STDERR,
@@ -48,7 +49,7 @@ struct arguments {
     size_t layers_count, envs_count, mount_options_count;
     const char *policy, *id, *signal, *cwd, *user, *config; /* NULL: not given */
     uint64_t size_bytes, after;
-    bool keep, force, follow, tty, input, guest, detach, from_stderr;
+    bool keep, force, follow, tty, input, guest, detach, from_stderr, list;
 };
 
 struct command {
@@ -59,7 +60,10 @@ struct command {
     const struct argp_option *options;
     size_t least, most; /* positional arguments */
     bool takes_argv;    /* an argument vector ends the command line, after the id or with --guest at once */
-    bool runs_process;  /* standard output is the process's, and signals are the process's */
+    bool (*is_local)(const struct arguments *);      /* true: no connection is needed; NULL: never */
+    bool (*takes_signals)(const struct arguments *); /* true: SIGINT, SIGTERM and SIGHUP are the command's to
+                                                        handle, blocked; NULL: never */
+    bool runs_process; /* standard output is the process's, and signals are the process's */
     int (*run)(struct tool *tool, const struct arguments *arguments); /* connected; returns an exit status */
 };
 
@@ -98,6 +102,9 @@ int command_scratch_add(struct tool *tool, const struct arguments *arguments);
 int command_scratch_remove(struct tool *tool, const struct arguments *arguments);
 int command_combine(struct tool *tool, const struct arguments *arguments);
 int command_uncombine(struct tool *tool, const struct arguments *arguments);
+bool command_call_is_local(const struct arguments *arguments);
+int command_call(struct tool *tool, const struct arguments *arguments);
+bool command_events_takes_signals(const struct arguments *arguments);
 int command_events(struct tool *tool, const struct arguments *arguments);
 int command_create(struct tool *tool, const struct arguments *arguments);
 int command_start(struct tool *tool, const struct arguments *arguments);

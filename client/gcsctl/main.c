@@ -107,11 +107,12 @@ main(int argc, char **argv)
     struct arguments arguments = {0};
     command_parse(command, argc - invocation.first, argv + invocation.first, &tool, &arguments);
 
-    if (command->runs_process) {
+    if (command->runs_process)
         tool.results = stderr;
+    if (command->runs_process || (command->takes_signals != NULL && command->takes_signals(&arguments)))
         stopper_block();
-    }
-    int status = tool_connect(&tool);
+    bool is_local = command->is_local != NULL && command->is_local(&arguments);
+    int status = is_local ? EXIT_STATUS_OK : tool_connect(&tool);
     if (status == EXIT_STATUS_OK)
         status = command->run(&tool, &arguments);
     gcs_disconnect(tool.conn);

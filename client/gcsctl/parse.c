@@ -127,6 +127,7 @@ static const struct plain_option flags[] = {
     {OPTION_FORCE, offsetof(struct arguments, force)},
     {OPTION_INPUT, offsetof(struct arguments, input)},
     {OPTION_KEEP, offsetof(struct arguments, keep)},
+    {OPTION_LIST, offsetof(struct arguments, list)},
     {OPTION_TTY, offsetof(struct arguments, tty)},
     {OPTION_STDERR, offsetof(struct arguments, from_stderr)},
 };

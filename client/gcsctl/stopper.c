@@ -45,20 +45,20 @@ struct situation {
     bool stopping;
 };
 
-static void
-signals_of_ours(sigset_t *set)
+void
+stopper_signals(sigset_t *ret)
 {
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGHUP);
+    sigemptyset(ret);
+    sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGHUP);
 }
 
 void
 stopper_block(void)
 {
     sigset_t set;
-    signals_of_ours(&set);
+    stopper_signals(&set);
     sigaddset(&set, SIGWINCH); /* window.h takes it */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -207,7 +207,7 @@ stopper_start(struct tool *tool, struct stopper **ret, struct error *err)
     if (stopper == NULL)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory");
     sigset_t set;
-    signals_of_ours(&set);
+    stopper_signals(&set);
     stopper->tool = tool;
     mutex_init(&stopper->state.lock, RANK_LEAF);
     stopper->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -10,12 +10,16 @@
 #ifndef CLIENT_GCSCTL_STOPPER_H
 #define CLIENT_GCSCTL_STOPPER_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "client/gcsctl/tool.h"
 
 struct stopper;
+
+/* The signals: SIGINT, SIGTERM and SIGHUP. */
+void stopper_signals(sigset_t *ret);
 
 /* Blocks the signals, and SIGWINCH, for this thread and all it starts from now on: before the connection's
  * threads start. Also ignores SIGPIPE, so that a closed standard output is an error to handle. */

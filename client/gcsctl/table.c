@@ -57,6 +57,11 @@ static const struct argp_option scratch_options[] = {
     {"size", OPTION_SIZE, "BYTES", 0, "Most bytes it may hold (default: half of the guest's memory)", 0},
     NO_MORE,
 };
+static const struct argp_option call_options[] = {
+    {"list", OPTION_LIST, NULL, 0, "Name every method and what decides on it; needs no guest", 0},
+    {"id", OPTION_ID, "ID", 0, "The container that the request is about", 0},
+    NO_MORE,
+};
 static const struct argp_option events_options[] = {
     {"follow", OPTION_FOLLOW, NULL, 0, "Wait for more, until interrupted", 0},
     {"after", OPTION_AFTER, "NUMBER", 0, "Only events after this one", 0},
@@ -252,8 +257,23 @@ const struct command commands[] = {
     {.name = "events",
      .usage = "",
      .summary = "Print the guest's events, one a line",
+     .details =
+         "With --follow it outlives the guest: it waits until it is back and goes on after the last event, "
+         "or with the first of a guest that was started anew. SIGINT and SIGTERM end it in order.",
      .options = events_options,
+     .takes_signals = command_events_takes_signals,
      .run = command_events},
+    {.name = "call",
+     .usage = "METHOD [JSON]\n--list",
+     .summary = "Make any request by hand, and print the answer as JSON",
+     .details =
+         "JSON is the request's body by the schema's names, {} without it, and standard input with -: bytes "
+         "as base64, enum values by name. What is wrong with it is said with the field's path.",
+     .options = call_options,
+     .least = 0,
+     .most = 2,
+     .is_local = command_call_is_local,
+     .run = command_call},
 };
 const size_t commands_count = sizeof(commands) / sizeof(commands[0]);
 

@@ -1,0 +1,241 @@
+/*
+ * gcsctl against real programs: requests by hand along the schema, and events that are followed over a
+ * restart of the guest.
+ */
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "server/base/fd.h"
+#include "server/sidecar/sidecar.h"
+#include "tests/faults/guest.h"
+
+enum { LOG_BYTES_MAX = 1024 * 1024 };
+
+struct tool_run {
+    struct program program;
+    char *text; /* what it wrote, once it has ended */
+};
+
+/* Starts gcsctl with these arguments, NULL at the end. */
+static void
+tool_start(struct guest *guest, struct tool_run *run, const char *const *args)
+{
+    const char *argv[16] = {"gcsctl", "--connect", guest->url};
+    char log[128];
+    size_t count = 3;
+    for (; *args; args++)
+        argv[count++] = *args;
+    snprintf(log, sizeof log, "%.100s/gcsctl.log", guest->directory);
+    unlink(log);
+    *run = (struct tool_run){0};
+    program_start(&run->program, GCSCTL_PROGRAM, argv, log);
+}
+
+static char *
+log_of(const struct tool_run *run)
+{
+    char *text = NULL;
+    size_t size;
+    struct error err;
+    if (fd_read_file(run->program.log, LOG_BYTES_MAX, &text, &size, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    return text;
+}
+
+/* Waits until it has written that. */
+static void
+assert_writes(const struct tool_run *run, const char *words)
+{
+    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
+    for (;;) {
+        char *text = log_of(run);
+        bool found = strstr(text, words) != NULL;
+        if (!found && clock_now_ns() > deadline_ns)
+            fail_msg("no '%s' in: %s", words, text);
+        free(text);
+        if (found)
+            return;
+        assert_true(program_runs(&run->program));
+        sched_yield();
+    }
+}
+
+/* Runs it to its end; *ret_text is what it wrote, which the caller frees. */
+static int
+tool_run_all(struct guest *guest, const char *const *args, char **ret_text)
+{
+    struct tool_run run;
+    tool_start(guest, &run, args);
+    int code = program_end(&run.program);
+    *ret_text = log_of(&run);
+    return code;
+}
+
+#define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void
+assert_tool(struct guest *guest, const char *const *args, int code, const char *words)
+{
+    char *text;
+    int ended = tool_run_all(guest, args, &text);
+    if (ended != code || !strstr(text, words))
+        fail_msg("exit code %d, not %d with '%s': %s", ended, code, words, text);
+    free(text);
+}
+
+/* -- call -- */
+
+static void
+the_list_is_the_dispatch_table(void **state)
+{
+    struct guest *guest = *state;
+    char *text, *saved = NULL;
+    size_t row = 0;
+    assert_int_equal(0, tool_run_all(guest, ARGS("call", "--list", "--json"), &text));
+    for (char *line = strtok_r(text, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved), row++) {
+        json_t *object = json_loads(line, 0, NULL);
+        assert_true(row < sidecar_methods.count);
+        assert_string_equal(sidecar_methods.rows[row].name,
+                            json_string_value(json_object_get(object, "method")));
+        assert_string_equal(sidecar_methods.rows[row].policy_point,
+                            json_string_value(json_object_get(object, "policy_point")));
+        json_decref(object);
+    }
+    assert_int_equal(sidecar_methods.count, row);
+    free(text);
+}
+
+static void
+any_request_can_be_made_by_hand(void **state)
+{
+    struct guest *guest = *state;
+    char id[65], *text;
+    (void)host_run(guest->host, 0);
+    container_id(id, 0);
+
+    assert_tool(guest, ARGS("call", "Ping", "{\"payload\":\"AAECAw==\"}"), 0, "\"payload\": \"AAECAw==\"");
+    assert_tool(guest, ARGS("call", "Health"), 0, "\"inbox_connected\": true");
+    assert_tool(guest,
+                ARGS("call", "ExecuteProcess", "--id", id,
+                     "{\"process\":{\"args\":[\"exit\",\"7\"],\"cwd\":\"C:\\\\\",\"stdout\":true}}"),
+                0, "\"process_id\"");
+    assert_tool(guest,
+                ARGS("call", "ModifySettings/ContainerScratch",
+                     "{\"request_type\":\"REQUEST_TYPE_ADD\",\"container_scratch\":"
+                     "{\"target\":\"by-hand\",\"size_bytes\":\"1048576\"}}"),
+                0, "{");
+    assert_int_equal(0, tool_run_all(guest,
+                                     ARGS("call", "--json", "GetProperties", "--id", id,
+                                          "{\"types\":[\"PROPERTY_TYPE_STATISTICS\"]}"),
+                                     &text));
+    json_t *object = json_loads(text, 0, NULL);
+    assert_string_equal("CONTAINER_STATE_RUNNING", json_string_value(json_object_get(object, "state")));
+    assert_true(json_is_object(json_object_get(object, "statistics")));
+    json_decref(object);
+    free(text);
+}
+
+static void
+what_is_wrong_with_a_request_is_said_with_its_path(void **state)
+{
+    struct guest *guest = *state;
+    static const struct {
+        const char *method, *body, *words;
+    } cases[] = {
+        {"NoSuch", "{}", "there is no method 'NoSuch'"},
+        {"Ping", "{", "JSON, line 1"},
+        {"Ping", "{\"payload\":\"AA==\",\"payload\":\"AA==\"}", "JSON, line 1"},
+        {"Ping", "[]", "ping: must be an object"},
+        {"Ping", "{\"load\":1}", "ping.load: Ping has no such field"},
+        {"Ping", "{\"payload\":\"A\"}", "ping.payload: must be base64"},
+        {"Ping", "{\"payload\":\"AB==\"}", "ping.payload: must be base64"},
+        {"Ping", "{\"payload\":7}", "ping.payload: must be a string of base64"},
+        {"CreateContainer", "{\"spec\":{\"process\":{\"args\":[\"a\",2]}}}",
+         "create_container.spec.process.args[1]: must be a string"},
+        {"CreateContainer", "{\"spec\":{\"process\":{\"args\":\"a\"}}}",
+         "create_container.spec.process.args: must be an array"},
+        {"CreateContainer", "{\"spec\":{\"process\":{\"terminal\":1}}}",
+         "create_container.spec.process.terminal: must be true or false"},
+        {"CreateContainer", "{\"spec\":{\"resources\":{\"cpu_quota_us\":1.5}}}",
+         "create_container.spec.resources.cpu_quota_us: must be an integer from -9223372036854775808"},
+        {"CreateContainer", "{\"spec\":{\"resources\":{\"cpu_shares\":\"18446744073709551616\"}}}",
+         "create_container.spec.resources.cpu_shares: must be an integer from 0 to 18446744073709551615"},
+        {"WaitForProcess", "{\"process_id\":-1}", "wait_for_process.process_id: must be an integer from 0"},
+        {"SignalProcess", "{\"signal\":\"KILL\"}", "signal_process.signal: must be one of SIGNAL_TERMINATE"},
+        {"SignalProcess", "{\"signal\":0}", "signal_process.signal: must be one of SIGNAL_TERMINATE"},
+        {"ModifySettings", "{\"network\":{},\"hv_socket\":{}}", "another field of its oneof is given"},
+        {"ModifySettings/BlockCims", "{\"network\":{}}",
+         "ModifySettings/BlockCims needs its field 'block_cims'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_tool(guest, ARGS("call", cases[i].method, cases[i].body), 125, cases[i].words);
+    assert_tool(guest, ARGS("call", "UpdateContainer"), 125, "UNIMPLEMENTED");
+    assert_tool(guest, ARGS("call", "ShutdownForced", "--id", "nonsense"), 125, "container_id");
+}
+
+/* -- events -- */
+
+static void
+events_are_followed_over_a_restart_of_the_guest(void **state)
+{
+    struct guest *guest = *state;
+    struct tool_run run;
+    tool_start(guest, &run, ARGS("events", "--follow", "--json"));
+    (void)host_run(guest->host, 0);
+    assert_writes(&run, "\"seq\":2");
+
+    program_kill(&guest->sidecar);
+    guest_start_sidecar(guest);
+    guest_reconnect(guest);
+    assert_true(host_wait_connected(guest->host, true));
+    guest_set_policy(guest);
+    (void)host_run(guest->host, 1);
+    assert_writes(&run, "the guest was started anew");
+    char second[65];
+    assert_writes(&run, container_id(second, 1));
+
+    program_signal(&run.program, SIGINT);
+    assert_int_equal(0, program_end(&run.program));
+}
+
+static void
+a_signal_ends_a_follower_in_order_while_the_guest_is_away(void **state)
+{
+    struct guest *guest = *state;
+    struct tool_run run;
+    tool_start(guest, &run, ARGS("events", "--follow"));
+    (void)host_run(guest->host, 0);
+    assert_writes(&run, "CREATED");
+    program_kill(&guest->sidecar);
+
+    program_signal(&run.program, SIGTERM);
+
+    assert_int_equal(0, program_end(&run.program));
+    guest_start_sidecar(guest); /* for the teardown's sake */
+    guest_reconnect(guest);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_list_is_the_dispatch_table, guest_setup, guest_teardown),
+        cmocka_unit_test_setup_teardown(any_request_can_be_made_by_hand, guest_setup, guest_teardown),
+        cmocka_unit_test_setup_teardown(what_is_wrong_with_a_request_is_said_with_its_path, guest_setup,
+                                        guest_teardown),
+        cmocka_unit_test_setup_teardown(events_are_followed_over_a_restart_of_the_guest, guest_setup,
+                                        guest_teardown),
+        cmocka_unit_test_setup_teardown(a_signal_ends_a_follower_in_order_while_the_guest_is_away,
+                                        guest_setup, guest_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
