@@ -2,11 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
+#include "server/base/thread.h"
 
 struct watched {
     struct watched *next;
@@ -103,12 +103,8 @@ watchdog_main(void *arg)
 enum status
 watchdog_start(struct watchdog *watchdog, int64_t interval_ns, struct error *err)
 {
-    sigset_t all, before;
     watchdog->interval_ns = interval_ns;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&watchdog->thread, NULL, watchdog_main, watchdog);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failure = thread_start(&watchdog->thread, "watchdog", watchdog_main, watchdog);
     watchdog->started = failure == 0;
     if (failure != 0)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, failure, "start the watchdog");
