@@ -34,8 +34,10 @@ enum option_key {
     OPTION_GUEST,
     OPTION_ID,
     OPTION_KEEP,
+    OPTION_INTERVAL,
     OPTION_LIST,
     OPTION_MOUNT_OPTION,
+    OPTION_ONCE,
     OPTION_SIZE,
     OPTION_STDERR,
     OPTION_TRACEPARENT,
@@ -48,8 +50,8 @@ struct arguments {
     const char *const *layers, *const *envs, *const *mount_options;
     size_t layers_count, envs_count, mount_options_count;
     const char *policy, *id, *signal, *cwd, *user, *config; /* NULL: not given */
-    uint64_t size_bytes, after;
-    bool keep, force, follow, tty, input, guest, detach, from_stderr, list;
+    uint64_t size_bytes, after, interval_s;
+    bool keep, force, follow, tty, input, guest, detach, from_stderr, list, once;
 };
 
 struct command {
@@ -104,6 +106,8 @@ int command_combine(struct tool *tool, const struct arguments *arguments);
 int command_uncombine(struct tool *tool, const struct arguments *arguments);
 bool command_call_is_local(const struct arguments *arguments);
 int command_call(struct tool *tool, const struct arguments *arguments);
+bool command_top_takes_signals(const struct arguments *arguments);
+int command_top(struct tool *tool, const struct arguments *arguments);
 bool command_events_takes_signals(const struct arguments *arguments);
 int command_events(struct tool *tool, const struct arguments *arguments);
 int command_create(struct tool *tool, const struct arguments *arguments);

@@ -7,6 +7,8 @@
 
 #include "server/rpc/trace.h"
 
+#define INTERVAL_MAX_S 3600
+
 /* A growing list of command-line texts. */
 struct list {
     const char **items;
@@ -128,6 +130,7 @@ static const struct plain_option flags[] = {
     {OPTION_INPUT, offsetof(struct arguments, input)},
     {OPTION_KEEP, offsetof(struct arguments, keep)},
     {OPTION_LIST, offsetof(struct arguments, list)},
+    {OPTION_ONCE, offsetof(struct arguments, once)},
     {OPTION_TTY, offsetof(struct arguments, tty)},
     {OPTION_STDERR, offsetof(struct arguments, from_stderr)},
 };
@@ -170,6 +173,11 @@ parse_option(int key, char *text, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         check_counts(parsing, state);
+        return 0;
+    case OPTION_INTERVAL:
+        arguments->interval_s = number_parse(state, "interval", text, INTERVAL_MAX_S);
+        if (arguments->interval_s == 0)
+            argp_error(state, "--interval: at least 1");
         return 0;
     case OPTION_LAYER:
         list_add(&parsing->layers, text);

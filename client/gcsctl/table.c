@@ -57,6 +57,11 @@ static const struct argp_option scratch_options[] = {
     {"size", OPTION_SIZE, "BYTES", 0, "Most bytes it may hold (default: half of the guest's memory)", 0},
     NO_MORE,
 };
+static const struct argp_option top_options[] = {
+    {"once", OPTION_ONCE, NULL, 0, "Print the table once; CPU is since each container's start then", 0},
+    {"interval", OPTION_INTERVAL, "SECONDS", 0, "From one look to the next, 1 to 3600 (default 2)", 0},
+    NO_MORE,
+};
 static const struct argp_option call_options[] = {
     {"list", OPTION_LIST, NULL, 0, "Name every method and what decides on it; needs no guest", 0},
     {"id", OPTION_ID, "ID", 0, "The container that the request is about", 0},
@@ -263,6 +268,17 @@ const struct command commands[] = {
      .options = events_options,
      .takes_signals = command_events_takes_signals,
      .run = command_events},
+    {.name = "top",
+     .usage = "[ID...]",
+     .summary = "Watch the guest and its containers",
+     .details =
+         "A table that is drawn anew until q, SIGINT or SIGTERM; with --json a line each time. Without ID: "
+         "the containers of the events that the guest keeps, which followers of events let it forget.",
+     .options = top_options,
+     .least = 0,
+     .most = SIZE_MAX,
+     .takes_signals = command_top_takes_signals,
+     .run = command_top},
     {.name = "call",
      .usage = "METHOD [JSON]\n--list",
      .summary = "Make any request by hand, and print the answer as JSON",

@@ -2,13 +2,19 @@
  * gcsctl against real programs: requests by hand along the schema, and events that are followed over a
  * restart of the guest.
  */
+#include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +23,8 @@
 #include "server/base/fd.h"
 #include "server/sidecar/sidecar.h"
 #include "tests/faults/guest.h"
+
+extern char **environ;
 
 enum { LOG_BYTES_MAX = 1024 * 1024 };
 
@@ -224,6 +232,152 @@ a_signal_ends_a_follower_in_order_while_the_guest_is_away(void **state)
     guest_reconnect(guest);
 }
 
+/* -- top -- */
+
+/* A terminal of the test's own, and gcsctl on it. */
+struct terminal {
+    int master, slave;
+    struct termios before;
+    pid_t pid;
+    char text[256 * 1024]; /* what it has drawn */
+    size_t size;
+};
+
+static void
+terminal_start(struct terminal *terminal, struct guest *guest)
+{
+    const struct winsize size = {.ws_row = 30, .ws_col = 100};
+    char path[64];
+    memset(terminal, 0, sizeof *terminal);
+    terminal->master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal->master >= 0);
+    assert_int_equal(0, grantpt(terminal->master));
+    assert_int_equal(0, unlockpt(terminal->master));
+    assert_int_equal(0, ptsname_r(terminal->master, path, sizeof path));
+    terminal->slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal->slave >= 0);
+    assert_int_equal(0, ioctl(terminal->slave, TIOCSWINSZ, &size));
+    assert_int_equal(0, tcgetattr(terminal->slave, &terminal->before));
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (int fd = 0; fd <= 2; fd++)
+        posix_spawn_file_actions_adddup2(&actions, terminal->slave, fd);
+    char *argv[] = {(char *)(uintptr_t) "gcsctl", (char *)(uintptr_t) "--connect", guest->url,
+                    (char *)(uintptr_t) "top", NULL};
+    assert_int_equal(0, posix_spawn(&terminal->pid, GCSCTL_PROGRAM, &actions, NULL, argv, environ));
+    posix_spawn_file_actions_destroy(&actions);
+}
+
+/* Reads what it draws until that is in it. */
+static void
+assert_draws(struct terminal *terminal, const char *words)
+{
+    while (!strstr(terminal->text, words)) {
+        struct pollfd polled = {.fd = terminal->master, .events = POLLIN};
+        if (poll(&polled, 1, (int)(GATE_PATIENCE_NS / NS_PER_MS)) <= 0)
+            fail_msg("no '%s' in: %s", words, terminal->text);
+        ssize_t got = read(terminal->master, terminal->text + terminal->size,
+                           sizeof terminal->text - terminal->size - 1);
+        assert_true(got > 0);
+        terminal->size += (size_t)got;
+        terminal->text[terminal->size] = '\0';
+    }
+}
+
+static void
+assert_ends_with_the_terminal_as_it_was(struct terminal *terminal)
+{
+    struct termios after;
+    int status;
+    assert_draws(terminal, "\033[?25h\033[?1049l");
+    assert_int_equal(terminal->pid, waitpid(terminal->pid, &status, 0));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(0, WEXITSTATUS(status));
+    assert_int_equal(0, tcgetattr(terminal->slave, &after));
+    assert_int_equal(terminal->before.c_lflag, after.c_lflag);
+    assert_int_equal(terminal->before.c_cc[VSUSP], after.c_cc[VSUSP]);
+    close(terminal->master);
+    close(terminal->slave);
+}
+
+static void
+top_draws_a_table_and_gives_the_terminal_back(void **state)
+{
+    struct guest *guest = *state;
+    static struct terminal terminal;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, 0};
+    (void)host_run(guest->host, 0);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct termios within;
+        terminal_start(&terminal, guest);
+        assert_draws(&terminal, "\033[?1049h\033[?25l");
+        assert_draws(&terminal, "guest ready; policy set; inbox connected");
+        assert_draws(&terminal, "000000000000 RUNNING");
+        assert_int_equal(0, tcgetattr(terminal.slave, &within));
+        assert_int_equal(0, within.c_lflag & (ECHO | ICANON));
+
+        if (signals[i] != 0)
+            assert_int_equal(0, kill(terminal.pid, signals[i]));
+        else
+            assert_int_equal(1, write(terminal.master, "q", 1));
+
+        assert_ends_with_the_terminal_as_it_was(&terminal);
+    }
+}
+
+static void
+top_draws_anew_when_the_window_changes(void **state)
+{
+    struct guest *guest = *state;
+    static struct terminal terminal;
+    const struct winsize narrow = {.ws_row = 30, .ws_col = 12};
+    terminal_start(&terminal, guest);
+    assert_draws(&terminal, "0 containers, 0 shown");
+    assert_int_equal(0, ioctl(terminal.slave, TIOCSWINSZ, &narrow));
+
+    assert_int_equal(0,
+                     kill(terminal.pid, SIGWINCH)); /* the kernel's, for who has it as controlling terminal */
+
+    assert_draws(&terminal, "0 containers\033[K");
+    assert_int_equal(0, kill(terminal.pid, SIGTERM));
+    assert_ends_with_the_terminal_as_it_was(&terminal);
+}
+
+static void
+top_prints_for_scripts(void **state)
+{
+    struct guest *guest = *state;
+    char id[65], other[65], *text;
+    (void)host_run(guest->host, 0);
+    assert_tool(guest, ARGS("top", "--once"), 0, "000000000000 RUNNING");
+    assert_tool(guest, ARGS("top", "--once", container_id(other, 7)), 0, "NOT_FOUND");
+    assert_tool(guest, ARGS("top"), 125, "standard output is no terminal");
+
+    assert_int_equal(0, tool_run_all(guest, ARGS("top", "--once", "--json", container_id(id, 0)), &text));
+
+    json_t *object = json_loads(text, 0, NULL), *row = json_array_get(json_object_get(object, "rows"), 0);
+    assert_true(json_is_true(json_object_get(object, "inbox_connected")));
+    assert_true(json_integer_value(json_object_get(object, "requests")) > 0);
+    assert_int_equal(1, json_integer_value(json_object_get(object, "containers")));
+    assert_string_equal(id, json_string_value(json_object_get(row, "id")));
+    assert_string_equal("RUNNING", json_string_value(json_object_get(row, "state")));
+    assert_true(json_is_number(json_object_get(row, "cpu_percent")));
+    assert_null(json_object_get(object, "requests_per_s")); /* nothing to compare with */
+    json_decref(object);
+    free(text);
+}
+
+static void
+top_prints_a_line_each_time_until_it_is_told_to_end(void **state)
+{
+    struct guest *guest = *state;
+    struct tool_run run;
+    tool_start(guest, &run, ARGS("top", "--json", "--interval", "1"));
+    assert_writes(&run, "\"requests_per_s\"");
+    program_signal(&run.program, SIGINT);
+    assert_int_equal(0, program_end(&run.program));
+}
+
 int
 main(void)
 {
@@ -236,6 +390,12 @@ main(void)
                                         guest_teardown),
         cmocka_unit_test_setup_teardown(a_signal_ends_a_follower_in_order_while_the_guest_is_away,
                                         guest_setup, guest_teardown),
+        cmocka_unit_test_setup_teardown(top_draws_a_table_and_gives_the_terminal_back, guest_setup,
+                                        guest_teardown),
+        cmocka_unit_test_setup_teardown(top_draws_anew_when_the_window_changes, guest_setup, guest_teardown),
+        cmocka_unit_test_setup_teardown(top_prints_for_scripts, guest_setup, guest_teardown),
+        cmocka_unit_test_setup_teardown(top_prints_a_line_each_time_until_it_is_told_to_end, guest_setup,
+                                        guest_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
