@@ -25,7 +25,7 @@ struct worker {
 struct pool {
     unsigned workers;
     struct worker threads[LIMIT_WORKERS];
-    struct heartbeat moves; /* the queue's: at work while jobs wait; its lock's */
+    struct heartbeat moves; /* the queue's: at work while jobs wait beside idle workers; its lock's */
 
     struct {
         struct mutex lock;
@@ -33,6 +33,7 @@ struct pool {
         pthread_cond_t team_left; /* a helper left a team */
         struct job *ring GUARDED; /* capacity entries, from head */
         size_t capacity, head GUARDED, count GUARDED;
+        unsigned idle GUARDED; /* workers that wait for work */
         struct pool_team *invitations GUARDED;
         bool stopping GUARDED;
     } queue; /* lock guards its neighbours; nothing blocks while it is held */
@@ -64,13 +65,21 @@ team_help(struct pool *pool, struct pool_team *team) REQUIRES(pool->queue.lock)
         pthread_cond_broadcast(&pool->queue.team_left);
 }
 
+/* The jobs or the idle workers are others than before. Jobs that wait for busy workers are no fault of the
+ * queue. */
+static void
+moves_note(struct pool *pool) REQUIRES(pool->queue.lock)
+{
+    heartbeat_set(&pool->moves, pool->queue.count > 0 && pool->queue.idle > 0);
+}
+
 static void
 job_run(struct pool *pool) REQUIRES(pool->queue.lock)
 {
     struct job job = pool->queue.ring[pool->queue.head];
     pool->queue.head = (pool->queue.head + 1) % pool->queue.capacity;
     pool->queue.count--;
-    heartbeat_set(&pool->moves, pool->queue.count > 0);
+    moves_note(pool);
     mutex_unlock(&pool->queue.lock);
     job.run(job.arg);
     mutex_lock(&pool->queue.lock);
@@ -93,7 +102,10 @@ worker_main(void *arg)
             break;
         else {
             heartbeat_rest(&worker->heartbeat);
+            pool->queue.idle++;
             condition_wait(&pool->queue.wake, &pool->queue.lock);
+            pool->queue.idle--;
+            moves_note(pool);
         }
     }
     heartbeat_rest(&worker->heartbeat);
@@ -176,8 +188,8 @@ pool_submit(struct pool *pool, pool_job_fn *job, void *arg)
     if (pool->queue.count < pool->queue.capacity) {
         size_t tail = (pool->queue.head + pool->queue.count) % pool->queue.capacity;
         pool->queue.ring[tail] = (struct job){.run = job, .arg = arg};
-        if (pool->queue.count++ == 0)
-            heartbeat_work(&pool->moves);
+        pool->queue.count++;
+        moves_note(pool);
         pthread_cond_signal(&pool->queue.wake);
         status = STATUS_OK;
     }

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "server/base/heartbeat.h"
+
 /* How often a name may appear between look and make, or vanish between make and look, before we give up. */
 #define ATTEMPTS_MAX 8
 
@@ -42,6 +44,7 @@ give_up(const struct directory_step *step, struct error *err)
 static enum status
 make(const struct directory_step *step, bool *made, struct error *err)
 {
+    heartbeat_beat(); /* a thousand of them on a slow file system take long */
     if (mkdirat(step->parent_fd, step->name, step->mode) == 0)
         *made = true;
     else if (errno != EEXIST)
