@@ -135,7 +135,7 @@ a_set_finds_what_its_patterns_find_one_by_one(void **state)
     unsigned seed = 11, matches = 0;
 
     (void)state;
-    for (unsigned round = 0; round < 300; round++) {
+    for (unsigned round = 0; round < 60; round++) {
         const struct pattern *patterns[COUNT];
         const struct pattern_set *set, *again;
         struct pattern_pool *pool = NULL;
@@ -162,7 +162,7 @@ a_set_finds_what_its_patterns_find_one_by_one(void **state)
         }
         pattern_pool_free(pool);
     }
-    assert_true(matches > 1000);
+    assert_true(matches > 300);
 }
 
 static void
@@ -201,7 +201,7 @@ sets_are_made_of_many_patterns_and_have_a_bound_together(void **state)
 static void
 many_rules_of_a_container_decide_as_each_of_them_alone(void **state)
 {
-    enum { RULES = 30, ROUNDS = 60 };
+    enum { RULES = 30, ROUNDS = 10 };
     unsigned seed = 5, allowed = 0, tightened = 0;
 
     (void)state;
@@ -239,8 +239,8 @@ many_rules_of_a_container_decide_as_each_of_them_alone(void **state)
             tightened += wanted[0] && !wanted[1];
         }
     }
-    assert_true(allowed > 100); /* else the test shows nothing */
-    assert_true(tightened > 10);
+    assert_true(allowed > 20); /* else the test shows nothing */
+    assert_true(tightened > 3);
 }
 
 static void
