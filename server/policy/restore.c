@@ -51,12 +51,18 @@ policy_export_container(struct policy_state *state, const char *id, struct arena
     return status;
 }
 
+static bool
+scratch_is_held(const struct store *store, const char *target)
+{
+    const struct cell_value *value = state_find(store, SPACE_SCRATCH, target);
+    return value && value->is_present;
+}
+
 bool
 policy_export_scratch(struct policy_state *state, const char *target)
 {
     mutex_lock(&state->guarded.lock);
-    const struct cell_value *value = state_find(&state->guarded.store, SPACE_SCRATCH, target);
-    bool is_there = value && value->is_present;
+    bool is_there = scratch_is_held(&state->guarded.store, target);
     mutex_unlock(&state->guarded.lock);
     return is_there;
 }
@@ -157,12 +163,13 @@ policy_restore_scratch(struct policy_state *state, const char *target, struct po
                        struct error *err)
 {
     *record = NULL;
-    if (policy_export_scratch(state, target))
-        return error_set(err, STATUS_ALREADY_EXISTS, 0, "the policy's state holds scratch '%s'", target);
     mutex_lock(&state->guarded.lock);
     struct store *store = &state->guarded.store;
     enum status status =
-        add(state, store, record, SPACE_SCRATCH, target, (struct operation){.kind = OPERATION_SET}, err);
+        scratch_is_held(store, target)
+            ? error_set(err, STATUS_ALREADY_EXISTS, 0, "the policy's state holds scratch '%s'", target)
+            : add(state, store, record, SPACE_SCRATCH, target, (struct operation){.kind = OPERATION_SET},
+                  err);
     if (status != STATUS_OK && *record)
         record_undo(store, TAKE_PTR(*record));
     mutex_unlock(&state->guarded.lock);
