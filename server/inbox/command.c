@@ -36,5 +36,8 @@ command_run(struct command *command, const struct spawn_options *options, struct
      * the timer it runs without a limit, which is better than a child that nobody waits for. */
     enum status limited = timer_arm(&command->limit, clock_now_ns() + COMMAND_TIME_MS * NS_PER_MS);
     (void)limited;
-    return reaper_watch(reaper, &command->watch, pid, mark, ended, command, err);
+    enum status watched = reaper_watch(reaper, &command->watch, pid, mark, ended, command, err);
+    if (watched != STATUS_OK)
+        timer_cancel_and_wait(&command->limit);
+    return watched;
 }

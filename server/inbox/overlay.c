@@ -8,9 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <uthash.h>
-
 #include "server/base/fd.h"
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/inbox/overlay_mount.h"
@@ -125,7 +124,9 @@ scratch_reserve(struct overlays *overlays, struct scratch *scratch, struct error
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "there are %d scratches already", LIMIT_VOLUMES);
     scratch->busy = true;
     HASH_ADD_STR(overlays->table.scratches, target, scratch);
-    return STATUS_OK;
+    return hash_holds(&scratch->hh)
+               ? STATUS_OK
+               : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for scratch '%s'", scratch->target);
 }
 
 static void
@@ -270,9 +271,12 @@ root_reserve(struct overlays *overlays, struct root *root, const char *target, s
     if (HASH_COUNT(overlays->table.roots) >= LIMIT_VOLUMES)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "there are %d root file systems already",
                          LIMIT_VOLUMES);
-    root->scratch->roots++;
     root->busy = true;
     HASH_ADD_STR(overlays->table.roots, id, root);
+    if (!hash_holds(&root->hh))
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the root of container %s",
+                         root->id);
+    root->scratch->roots++;
     return STATUS_OK;
 }
 

@@ -171,20 +171,24 @@ reaper_watch(struct reaper *reaper, struct reaper_watch *watch, pid_t pid, uint6
     int exit_code = 0;
     mutex_lock(&reaper->state.lock);
     struct unclaimed *ended = unclaimed_find(reaper, pid, mark);
+    enum status status = STATUS_OK;
     if (ended) {
         exit_code = ended->exit_code;
         *ended = (struct unclaimed){.pid = 0};
     } else if (is_child(pid)) {
-        watch->watching = true;
         HASH_ADD(hh, reaper->state.watches, pid, sizeof watch->pid, watch);
+        watch->watching = hash_holds(&watch->hh);
+        if (!watch->watching) {
+            kill(pid, SIGKILL);
+            status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to watch process %d", (int)pid);
+        }
+    } else {
+        status = error_set(err, STATUS_NOT_FOUND, 0, "process %d is not a child of the inbox", (int)pid);
     }
-    bool watching = watch->watching;
     mutex_unlock(&reaper->state.lock);
     if (ended)
         watch_hand_over(reaper, watch, exit_code);
-    else if (!watching)
-        return error_set(err, STATUS_NOT_FOUND, 0, "process %d is not a child of the inbox", (int)pid);
-    return STATUS_OK;
+    return status;
 }
 
 enum status

@@ -16,9 +16,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include <uthash.h>
-
 #include "server/base/error.h"
+#include "server/base/hash.h"
 #include "server/inbox/poller.h"
 
 struct reaper;
@@ -51,7 +50,8 @@ uint64_t reaper_mark(struct reaper *reaper);
  * Calls `exited(arg, code)` once when child `pid` has ended; it may have done so already, if not before
  * `mark`.
  *
- * NOT_FOUND when there is no such child and none has ended since `mark`: the function is never called.
+ * NOT_FOUND when there is no such child and none has ended since `mark`, RESOURCE_EXHAUSTED without memory,
+ * and then the child is killed: the function is never called.
  */
 MUST_CHECK enum status reaper_watch(struct reaper *reaper, struct reaper_watch *watch, pid_t pid,
                                     uint64_t mark, reaper_exit_fn *exited, void *arg, struct error *err);

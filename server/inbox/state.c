@@ -130,6 +130,8 @@ reserve_locked(struct inbox *inbox, struct container *container, struct error *e
     if (inbox->table.stopping)
         return error_set(err, STATUS_UNAVAILABLE, 0, "the inbox is shutting down");
     HASH_ADD_STR(inbox->table.containers, id, container);
+    if (!hash_holds(&container->hh))
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for container %s", container->id);
     container_ref(container); /* the table's */
     return STATUS_OK;
 }

@@ -30,9 +30,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <uthash.h>
-
 #include "server/base/error.h"
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/base/pool.h"

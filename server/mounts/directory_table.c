@@ -81,11 +81,10 @@ directory_table_add(struct directory_table *table, const struct sandbox_path *so
     memcpy(directory->path, source->relative, length);
     directory->path[length] = '\0';
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, table->directories, directory->path, length, hash, directory);
-    if (directory->lost) {
-        free(directory);
-        return NULL;
-    }
-    return directory;
+    if (hash_holds(&directory->hh))
+        return directory;
+    free(directory);
+    return NULL;
 }
 
 void

@@ -17,13 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/base/hash.h"
 #include "server/base/mutex.h"
 #include "server/mounts/sandbox_path.h"
-
-/* uthash's own answer to a failed malloc() is exit(); ours is to mark the entry that could not be added. */
-#define HASH_NONFATAL_OOM            1
-#define uthash_nonfatal_oom(element) ((element)->lost = true)
-#include <uthash.h>
 
 struct directory {
     UT_hash_handle hh; /* by path */
@@ -34,7 +30,6 @@ struct directory {
     bool leaf;      /* made, and a mount source named it then */
     bool used;      /* a container lived with it as a mount source, so its contents go too */
     bool removing;  /* the last hold has ended; it is being taken away */
-    bool lost;      /* no memory to add it; never seen outside directory_table.c */
     uint16_t name, length; /* where the last component begins in `path`; bytes of it all */
     uint64_t visit;        /* the last visit (below) that came here, and what it left */
     size_t visitor;

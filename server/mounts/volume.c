@@ -130,6 +130,8 @@ reserve(struct volume_table *table, const char *id, struct volume **ret, struct 
                            LIMIT_VOLUMES);
     else
         HASH_ADD_STR(table->volumes.all, id, volume);
+    if (status == STATUS_OK && !hash_holds(&volume->hh))
+        status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for volume '%s'", id);
     mutex_unlock(&table->volumes.lock);
 
     if (status != STATUS_OK)
@@ -234,11 +236,15 @@ holder_get(struct volume *volume, const char *container_id, struct volume_holder
                          volume->id, LIMIT_CONTAINERS);
     if (!holder) {
         holder = calloc(1, sizeof *holder);
-        if (!holder)
+        if (holder) {
+            memcpy(holder->container_id, container_id, strlen(container_id) + 1);
+            HASH_ADD_STR(volume->holders, container_id, holder);
+        }
+        if (!holder || !hash_holds(&holder->hh)) {
+            free(holder);
             return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a holder of volume '%s'",
                              volume->id);
-        memcpy(holder->container_id, container_id, strlen(container_id) + 1);
-        HASH_ADD_STR(volume->holders, container_id, holder);
+        }
     }
     *ret = holder;
     return STATUS_OK;

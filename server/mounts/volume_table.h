@@ -6,8 +6,8 @@
 #define SERVER_MOUNTS_VOLUME_TABLE_H
 
 #include <limits.h>
-#include <uthash.h>
 
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/mounts/volume.h"

@@ -300,6 +300,8 @@ group_new(struct catalog *catalog, const char *key, size_t key_length, struct gr
     }
     *group = (struct group){.key = key, .key_length = key_length, .env = env};
     HASH_ADD_KEYPTR(hh, catalog->by_layers, group->key, group->key_length, group);
+    if (!hash_holds(&group->hh))
+        return module_too_large(err);
     catalog->groups[catalog->groups_count++] = group;
     *ret = group;
     return STATUS_OK;

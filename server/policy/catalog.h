@@ -9,8 +9,8 @@
 #define SERVER_POLICY_CATALOG_H
 
 #include <stdatomic.h>
-#include <uthash.h>
 
+#include "server/base/hash.h"
 #include "server/policy/envrules.h"
 #include "server/policy/module.h"
 #include "server/policy/semver.h"

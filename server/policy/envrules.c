@@ -2,7 +2,8 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <uthash.h>
+
+#include "server/base/hash.h"
 
 #include "server/policy/module.h"
 
@@ -103,8 +104,10 @@ atom_get(struct env_table *table, enum subject subject, const struct value *text
         if (!atom || !table_grow(table))
             return module_too_large(err);
         *atom = (struct atom){.subject = subject, .text = view, .index = table->count, .pattern = pattern};
-        table->atoms[table->count++] = atom;
         HASH_ADD_KEYPTR(hh, *head, atom->text.text, atom->text.length, atom);
+        if (!hash_holds(&atom->hh))
+            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to compile the policy");
+        table->atoms[table->count++] = atom;
         if (is_pattern) {
             atom->next = side->patterns;
             side->patterns = atom;
@@ -262,6 +265,10 @@ distinct_many(const struct policy_strings *env, struct arena *arena, struct view
             continue;
         nodes[i].place = *count;
         HASH_ADD_KEYPTR(hh, seen, entry.text, entry.length, &nodes[i]);
+        if (!hash_holds(&nodes[i].hh)) {
+            HASH_CLEAR(hh, seen);
+            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the request's environment");
+        }
         first[*count] = i;
         entries[(*count)++] = entry;
     }

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/policy/regex.h"
@@ -347,8 +347,12 @@ pool_get(struct pattern_pool *pool, struct view text, const struct pattern **ret
                              "the policy's patterns are too large together, at most %d operations",
                              LIMIT_POLICY_PATTERN_OPS);
         }
-        pool->table.operations += pattern_operations(pattern);
         HASH_ADD_KEYPTR(hh, pool->table.by_text, pattern->text, pattern->length, pattern);
+        if (!hash_holds(&pattern->hh)) {
+            pattern_free(pattern);
+            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the policy's patterns");
+        }
+        pool->table.operations += pattern_operations(pattern);
     }
     *ret = pattern;
     return STATUS_OK;

@@ -273,6 +273,10 @@ cell_get(struct store *store, enum space space, const char *key, struct cell **r
     memcpy(cell->key, key, length + 1);
     cell->base = cell->value = ended_values[flags];
     HASH_ADD_KEYPTR(hh, store->cells[space], cell->key, cell->key_length, cell);
+    if (!hash_holds(&cell->hh)) {
+        free(cell);
+        return no_memory(err);
+    }
     *ret = cell;
     return STATUS_OK;
 }

@@ -15,8 +15,7 @@
 #ifndef SERVER_POLICY_STATE_H
 #define SERVER_POLICY_STATE_H
 
-#include <uthash.h>
-
+#include "server/base/hash.h"
 #include "server/base/mutex.h"
 #include "server/policy/catalog.h"
 #include "server/policy/compiled.h"

@@ -13,9 +13,9 @@
 #define SERVER_RPC_CALLER_INTERNAL_H
 
 #include <pthread.h>
-#include <uthash.h>
 #include <utlist.h>
 
+#include "server/base/hash.h"
 #include "server/base/mutex.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/caller_acks.h"

@@ -114,9 +114,22 @@ may_go(struct caller *caller, struct call *call) REQUIRES(caller->state.lock)
     return call->id != 0; /* otherwise the server keeps as much as it can */
 }
 
+/* Puts the call where its answer finds it; false without memory. */
+static bool
+flight_add(struct caller *caller, struct call *call) REQUIRES(caller->state.lock)
+{
+    if (call->in_flight)
+        return true;
+    HASH_ADD(hh, caller->state.flight, id, sizeof call->id, call);
+    call->in_flight = hash_holds(&call->hh);
+    return call->in_flight;
+}
+
 static bool
 send_call(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(caller->state.lock)
 {
+    if (!flight_add(caller, call))
+        return false;
     if (call->sends == 0) {
         int64_t left_ms = (call->deadline_ns - now_ns) / NS_PER_MS;
         call->timeout_ms = left_ms < 1 ? 1 : (uint32_t)left_ms;
@@ -132,10 +145,6 @@ send_call(struct caller *caller, struct call *call, int64_t now_ns) REQUIRES(cal
         call->repeat_step_ns *= 2;
     DL_DELETE2(caller->state.outbox, call, out_prev, out_next);
     call->in_outbox = false;
-    if (!call->in_flight) {
-        HASH_ADD(hh, caller->state.flight, id, sizeof call->id, call);
-        call->in_flight = true;
-    }
     return true;
 }
 

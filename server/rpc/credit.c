@@ -3,9 +3,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 
 struct pipe_key {
@@ -78,7 +78,10 @@ pipe_get(struct credit *credit, const struct route *route)
         return NULL;
     pipe->key = key;
     HASH_ADD(hh, credit->pipes, key, sizeof pipe->key, pipe);
-    return pipe;
+    if (hash_holds(&pipe->hh))
+        return pipe;
+    free(pipe);
+    return NULL;
 }
 
 static bool

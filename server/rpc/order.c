@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "server/base/hash.h"
 #include "server/base/mutex.h"
 
 /* The line for one key; exists while somebody stands in it. */
@@ -75,7 +75,10 @@ key_get(struct order *order, const char *text, size_t length) REQUIRES(order->li
         return NULL;
     memcpy(key->text, text, length);
     HASH_ADD_KEYPTR(hh, order->lines.keys, key->text, length, key);
-    return key;
+    if (hash_holds(&key->hh))
+        return key;
+    free(key);
+    return NULL;
 }
 
 static void

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <uthash.h>
 
 #include "server/base/clock.h"
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/rpc/credit.h"
@@ -291,8 +291,13 @@ session_open(struct sessions *sessions, uint32_t answer_bytes_max, uint8_t id[SE
         free(session);
     } else {
         HASH_ADD(hh, sessions->state.table, id, sizeof session->id, session);
-        sessions->state.count++;
-        memcpy(id, session->id, sizeof session->id);
+        if (!hash_holds(&session->hh)) {
+            status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a session");
+            free(session);
+        } else {
+            sessions->state.count++;
+            memcpy(id, session->id, sizeof session->id);
+        }
     }
     mutex_unlock(&sessions->state.lock);
     outgoing_send(list);
@@ -361,6 +366,10 @@ admit(struct session *session, uint64_t request_id, const struct route *route, s
     *entry = (struct session_entry){
         .id = request_id, .session = session, .state = ENTRY_RUNNING, .answer.route = *route};
     HASH_ADD(hh, session->entries, id, sizeof entry->id, entry);
+    if (!hash_holds(&entry->hh)) {
+        free(entry);
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a request");
+    }
     session->running_count++;
     *ret = entry;
     return STATUS_OK;
