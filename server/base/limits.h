@@ -7,7 +7,9 @@
 
 /* Messages. nanomsg cuts the connection of a peer whose message exceeds NN_RCVMAXSIZE, so we stay below its
  * default. */
-#define LIMIT_ANSWER_BYTES  (960 * 1024)  /* unless Negotiate declared more */
+#define LIMIT_ANSWER_BYTES (960 * 1024) /* unless Negotiate declared more */
+#define LIMIT_RESERVED_ANSWER_BYTES                                                                          \
+    1024 /* set aside with each request: what was done can be told though memory has run out meanwhile */
 #define LIMIT_REQUEST_BYTES (1024 * 1024) /* every request but those that carry a policy or a fragment */
 #define LIMIT_POLICY_BYTES                                                                                   \
     (16 * 1024 * 1024) /* a policy's text; the receive limit leaves room for the rest */

@@ -68,6 +68,20 @@ fill_error(Gcs__V1__Response *response, Gcs__V1__ErrorRecord *record, Gcs__V1__E
     response->n_records = 1;
 }
 
+/* An answer that fits into the memory set aside for it cannot fail. */
+static void *
+pack_answer(struct live_request *live, const Gcs__V1__Response *response, size_t *ret_size)
+{
+    size_t size = gcs__v1__response__get_packed_size(response);
+    if (size > LIMIT_RESERVED_ANSWER_BYTES || !live->reserve)
+        return pack(response, ret_size);
+    void *bytes = TAKE_PTR(live->reserve);
+    gcs__v1__response__pack(response, bytes);
+    void *shrunk = live->entry ? realloc(bytes, size) : NULL; /* a session keeps it */
+    *ret_size = size;
+    return shrunk ? shrunk : bytes;
+}
+
 /* Sends the one answer of the request: the right to it is the calling thread's. */
 static void
 send_answer(struct live_request *live, Gcs__V1__Response *response)
@@ -78,28 +92,28 @@ send_answer(struct live_request *live, Gcs__V1__Response *response)
     if (call)
         response->activity_id = call->activity_id;
     size_t size;
-    void *bytes = pack(response, &size);
+    void *bytes = pack_answer(live, response, &size);
     uint32_t size_max = live->entry ? session_answer_bytes_max(live->entry) : LIMIT_ANSWER_BYTES;
-    struct error too_large;
+    struct error why;
     Gcs__V1__Response instead = GCS__V1__RESPONSE__INIT;
     Gcs__V1__ErrorRecord record, *records[1];
-    if (bytes && size > size_max) {
+    if (!bytes || size > size_max) {
+        if (bytes)
+            error_set(&why, STATUS_RESOURCE_EXHAUSTED, 0, "the answer has %zu bytes, this session takes %u",
+                      size, size_max);
+        else
+            error_set(&why, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for an answer of %zu bytes", size);
         free(bytes);
-        error_set(&too_large, STATUS_RESOURCE_EXHAUSTED, 0, "the answer has %zu bytes, this session takes %u",
-                  size, size_max);
-        fill_error(&instead, &record, records, &too_large, live->server->config.module_name);
+        fill_error(&instead, &record, records, &why, live->server->config.module_name);
         instead.request_id = live->id;
         instead.session_id = response->session_id;
         instead.activity_id = response->activity_id;
         response = &instead;
-        bytes = pack(response, &size);
+        bytes = pack_answer(live, response, &size); /* fits: an activity id has LIMIT_CORRELATION_BYTES */
     }
     log_outcome(live, response);
     rpc_metrics_answered(live->server->metrics, live->public.method, (enum status)response->status,
                          clock_now_ns() - live->public.arrived_ns);
-    if (!bytes)
-        size = 0; /* no memory: an empty message is a response without an id, which the client drops; it
-                     repeats */
     if (live->entry) {
         atomic_store(&live->server->answered_ns, clock_now_ns());
         session_answer(TAKE_PTR(live->entry), bytes, size);
@@ -250,6 +264,7 @@ request_unhold(struct live_request *live)
     if (server->live.busy == 0 || server->live.count == 0)
         pthread_cond_broadcast(&server->live.none);
     mutex_unlock(&server->live.lock);
+    free(live->reserve);
     free(live);
 }
 

@@ -121,8 +121,13 @@ live_new(struct rpc_server *server, const struct rpc_method *method, const struc
          const struct route *route)
 {
     struct live_request *live = calloc(1, sizeof *live);
-    if (!live)
+    void *reserve = malloc(LIMIT_RESERVED_ANSWER_BYTES);
+    if (!live || !reserve) {
+        free(live);
+        free(reserve);
         return NULL;
+    }
+    live->reserve = reserve;
     uint32_t timeout_ms = peek->timeout_ms ? peek->timeout_ms : rpc_method_timeout_ms(method);
     if (timeout_ms > LIMIT_TIMEOUT_MS)
         timeout_ms = LIMIT_TIMEOUT_MS; /* refused after decoding */
@@ -233,6 +238,7 @@ admit(struct rpc_server *server, const struct peek *peek, const struct route *ro
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a request");
     enum status status = live_enlist(live, message, err);
     if (status != STATUS_OK) {
+        free(live->reserve);
         free(live);
         /* A refusal must not look like the outcome of a request that runs or has run. */
         if (in_session && session_repeat(server->sessions, peek->session_id, peek->request_id, route))

@@ -49,6 +49,7 @@ struct live_request {
     size_t bytes;           /* its size */
     struct order_entry place;
     struct timer deadline;
+    void *reserve;        /* LIMIT_RESERVED_ANSWER_BYTES for the answer; NULL once they are the answer's */
     atomic_int holders;   /* the handler's way, and the armed deadline timer */
     atomic_bool answered; /* somebody has answered or claimed to */
     bool claimed;         /* the handler has, and still owes the answer; its thread's alone */
