@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "server/base/hash.h"
 #include "server/base/mutex.h"
 #include "server/rpc/hresult.h"
 
@@ -25,8 +25,9 @@ struct container {
     struct directory_hold *hold;
     struct container_mounts mounts;
     bool allow_stdio;
-    uint32_t init_process_id;
-    struct process *processes;
+    struct process init; /* id 0: not started; part of the container, so that a start that worked cannot fail
+                            here for lack of memory */
+    struct process *processes; /* the others */
     UT_hash_handle hh;
 };
 
@@ -147,6 +148,8 @@ container_table_new(void)
     *uvm = (struct container){.id = UVM_CONTAINER_ID, .state = CONTAINER_RUNNING};
     mutex_lock(&table->state.lock);
     HASH_ADD_STR(table->state.table, id, uvm);
+    if (!hash_holds(&uvm->hh))
+        abort();
     mutex_unlock(&table->state.lock);
     return table;
 }
@@ -216,6 +219,8 @@ container_combine(struct container_table *table, const char *id, const char *vol
     enum status status = combine_check(table, id, scratch_target, err);
     if (status == STATUS_OK)
         HASH_ADD_STR(table->state.table, id, container);
+    if (status == STATUS_OK && !hash_holds(&container->hh))
+        status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for container %s", id);
     mutex_unlock(&table->state.lock);
     if (status != STATUS_OK)
         free(container);
@@ -241,7 +246,7 @@ enter_state(struct container_table *table, struct container *container, enum con
     if (state == CONTAINER_COMBINED) {
         processes_free(container);
         container_mounts_done(&container->mounts);
-        container->init_process_id = 0;
+        container->init = (struct process){.id = 0};
         container->allow_stdio = false;
     }
     container->state = state;
@@ -450,6 +455,16 @@ process_new(uint32_t process_id, const struct policy_strings *args)
     return process;
 }
 
+static struct process *
+process_find(struct container *container, uint32_t process_id)
+{
+    struct process *process = NULL;
+    if (process_id != 0 && container->init.id == process_id)
+        return &container->init;
+    HASH_FIND_INT(container->processes, &process_id, process);
+    return process;
+}
+
 /* At the bound the oldest exited process is forgotten. */
 static enum status
 room_make(struct container *container, struct error *err)
@@ -485,8 +500,7 @@ container_check_room(struct container_table *table, const char *id, struct error
 static bool
 nameless_take(struct container *container, uint32_t process_id)
 {
-    struct process *process = NULL;
-    HASH_FIND_INT(container->processes, &process_id, process);
+    struct process *process = process_find(container, process_id);
     if (!process || !process->nameless)
         return false;
     HASH_DEL(container->processes, process);
@@ -506,30 +520,50 @@ nameless_add(struct container *container, uint32_t process_id)
         return;
     process->exited = process->nameless = true;
     HASH_ADD_INT(container->processes, id, process);
+    if (!hash_holds(&process->hh))
+        process_free(process);
 }
 
 enum status
-container_add_process(struct container_table *table, const char *id, uint32_t process_id, bool is_init,
-                      bool allow_stdio, const struct policy_strings *args, struct error *err)
+container_set_init(struct container_table *table, const char *id, uint32_t process_id, bool allow_stdio,
+                   struct error *err)
 {
-    struct process *process = process_new(process_id, args);
-    if (!process)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a process");
-    process->is_init = is_init;
-    process->allow_stdio = allow_stdio;
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK) {
-        process->exited =
-            nameless_take(container, process_id) || (is_init && container->state == CONTAINER_STOPPED);
-        status = room_make(container, err);
+        bool exited = nameless_take(container, process_id) || container->state == CONTAINER_STOPPED;
+        container->init =
+            (struct process){.id = process_id, .is_init = true, .allow_stdio = allow_stdio, .exited = exited};
     }
-    if (status == STATUS_OK) {
-        HASH_ADD_INT(container->processes, id, process);
-        if (is_init)
-            container->init_process_id = process_id;
-    }
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+/* Gives the process to the container. */
+static enum status
+process_add(struct container *container, struct process *process, struct error *err)
+{
+    process->exited = nameless_take(container, process->id);
+    TRY(room_make(container, err));
+    HASH_ADD_INT(container->processes, id, process);
+    return hash_holds(&process->hh) ? STATUS_OK
+                                    : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a process");
+}
+
+enum status
+container_add_process(struct container_table *table, const char *id, uint32_t process_id, bool allow_stdio,
+                      const struct policy_strings *args, struct error *err)
+{
+    struct process *process = process_new(process_id, args);
+    if (!process)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a process");
+    process->allow_stdio = allow_stdio;
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK)
+        status = process_add(container, process, err);
     mutex_unlock(&table->state.lock);
     if (status != STATUS_OK)
         process_free(process);
@@ -564,8 +598,7 @@ container_find_process(struct container_table *table, const char *id, uint32_t p
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK) {
-        struct process *process = NULL;
-        HASH_FIND_INT(container->processes, &process_id, process);
+        const struct process *process = process_find(container, process_id);
         status = process && !process->nameless
                      ? process_copy(process, arena, ret, err)
                      : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND,
@@ -580,9 +613,7 @@ container_process_exited(struct container_table *table, const char *id, uint32_t
 {
     mutex_lock(&table->state.lock);
     struct container *container = find(table, id);
-    struct process *process = NULL;
-    if (container)
-        HASH_FIND_INT(container->processes, &process_id, process);
+    struct process *process = container ? process_find(container, process_id) : NULL;
     if (process)
         process->exited = true;
     else if (container)
@@ -618,7 +649,7 @@ container_for_each_live(struct container_table *table, container_visit_fn *visit
         if (!live || next_state(container, STEP_EXITED) < 0 || strcmp(container->id, UVM_CONTAINER_ID) == 0)
             continue;
         memcpy(live[count].id, container->id, sizeof live[count].id);
-        live[count++].init_process_id = container->init_process_id;
+        live[count++].init_process_id = container->init.id;
     }
     mutex_unlock(&table->state.lock);
     for (size_t i = 0; i < count; i++)

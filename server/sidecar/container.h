@@ -152,12 +152,16 @@ bool container_allows_stdio(struct container_table *table, const char *id);
 /* -- processes
  * ------------------------------------------------------------------------------------------------------ */
 
+/* Remembers the process that a start has run. Takes no memory. NOT_FOUND when the container is gone. */
+MUST_CHECK enum status container_set_init(struct container_table *table, const char *id, uint32_t process_id,
+                                          bool allow_stdio, struct error *err);
+
 /*
- * Remembers a process. At LIMIT_PROCESSES the oldest exited one is forgotten.
+ * Remembers a further process. At LIMIT_PROCESSES the oldest exited one is forgotten.
  * RESOURCE_EXHAUSTED when all of them still run, NOT_FOUND when the container is gone.
  */
 MUST_CHECK enum status container_add_process(struct container_table *table, const char *id,
-                                             uint32_t process_id, bool is_init, bool allow_stdio,
+                                             uint32_t process_id, bool allow_stdio,
                                              const struct policy_strings *args, struct error *err);
 
 /* Whether another process may be added now. */
@@ -174,8 +178,8 @@ MUST_CHECK enum status container_find_process(struct container_table *table, con
                                               uint32_t process_id, struct arena *arena,
                                               struct container_process *ret, struct error *err);
 
-/* The process has ended. Its exit may come before the answer that names it: container_add_process() finds it
- * then. */
+/* The process has ended. Its exit may come before the answer that names it: container_add_process() and
+ * container_set_init() find it then. */
 void container_process_exited(struct container_table *table, const char *id, uint32_t process_id);
 
 /* The init process has ended: the step EXITED. True: it was alive until now. */

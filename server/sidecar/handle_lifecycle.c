@@ -17,14 +17,13 @@ started(struct request *req, const Gcs__V1__Response *response, const struct err
 {
     struct sidecar *sidecar = req->app;
     const char *id = req->call->container_id;
-    static const struct policy_strings no_args;
     struct error failure;
     enum container_step step = response ? STEP_STARTED : STEP_START_FAILED;
     /* A start that succeeds after its deadline stays a start: the events tell, and the host can shut it down.
      */
-    if (response && container_add_process(sidecar->containers, id, response->start_container->process_id,
-                                          true, container_allows_stdio(sidecar->containers, id), &no_args,
-                                          &failure) != STATUS_OK)
+    if (response &&
+        container_set_init(sidecar->containers, id, response->start_container->process_id,
+                           container_allows_stdio(sidecar->containers, id), &failure) != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &failure);
     if (container_take_step(sidecar->containers, id, step, &failure) != STATUS_OK && response)
         sidecar_set_inconsistent(sidecar, &failure);

@@ -62,7 +62,7 @@ executed(struct request *req, const Gcs__V1__Response *response, const struct er
         kill_process(req, process_id, orphan_killed);
         return;
     }
-    if (container_add_process(sidecar->containers, req->call->container_id, process_id, false,
+    if (container_add_process(sidecar->containers, req->call->container_id, process_id,
                               execution->verdict.allow_stdio, &args, &failure) != STATUS_OK) {
         request_answer_error(req, &failure);
         kill_process(req, process_id, orphan_killed);

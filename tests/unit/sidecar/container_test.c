@@ -213,7 +213,7 @@ a_process_keeps_what_decisions_need(void **state)
     struct arena arena;
     arena_init(&arena, 1 << 16);
     bring_to(&ways[6]);
-    assert_int_equal(container_add_process(table, ID, 7, false, true, &args, &err), STATUS_OK);
+    assert_int_equal(container_add_process(table, ID, 7, true, &args, &err), STATUS_OK);
     assert_int_equal(container_find_process(table, ID, 7, &arena, &process, &err), STATUS_OK);
     assert_int_equal(process.args.count, 3);
     assert_string_equal(process.args.items[2], "true");
@@ -239,7 +239,7 @@ a_full_request_arena_refuses_the_lookup(void **state)
     struct arena arena;
     arena_init(&arena, 1);
     bring_to(&ways[6]);
-    assert_int_equal(container_add_process(table, ID, 7, false, true, &args, &err), STATUS_OK);
+    assert_int_equal(container_add_process(table, ID, 7, true, &args, &err), STATUS_OK);
     assert_int_equal(container_find_process(table, ID, 7, &arena, &process, &err), STATUS_RESOURCE_EXHAUSTED);
     arena_done(&arena);
 }
@@ -253,15 +253,18 @@ processes_are_bounded_and_exited_ones_make_room(void **state)
     struct arena arena;
     arena_init(&arena, 1 << 16);
     bring_to(&ways[6]);
+    assert_int_equal(container_set_init(table, ID, 2000, true, &err), STATUS_OK); /* not one of them */
     for (uint32_t i = 1; i <= LIMIT_PROCESSES; i++)
-        assert_int_equal(container_add_process(table, ID, i, i == 1, true, &none, &err), STATUS_OK);
+        assert_int_equal(container_add_process(table, ID, i, true, &none, &err), STATUS_OK);
     assert_int_equal(container_check_room(table, ID, &err), STATUS_RESOURCE_EXHAUSTED);
-    assert_int_equal(container_add_process(table, ID, 5000, false, true, &none, &err),
-                     STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(container_add_process(table, ID, 5000, true, &none, &err), STATUS_RESOURCE_EXHAUSTED);
     container_process_exited(table, ID, 17);
-    assert_int_equal(container_add_process(table, ID, 5000, false, true, &none, &err), STATUS_OK);
+    assert_int_equal(container_add_process(table, ID, 5000, true, &none, &err), STATUS_OK);
     assert_int_equal(container_find_process(table, ID, 17, &arena, &process, &err), STATUS_NOT_FOUND);
     assert_int_equal(container_find_process(table, ID, 1, &arena, &process, &err), STATUS_OK);
+    assert_false(process.is_init);
+    assert_int_equal(container_find_process(table, ID, 2000, &arena, &process, &err), STATUS_OK);
+    assert_true(process.is_init);
     arena_done(&arena);
 }
 
@@ -277,11 +280,11 @@ an_exit_that_comes_before_the_name_of_its_process_is_not_lost(void **state)
     container_process_exited(table, ID, 1);
     assert_int_equal(container_find_process(table, ID, 1, &arena, &process, &err), STATUS_NOT_FOUND);
     for (uint32_t i = 1; i <= LIMIT_PROCESSES; i++)
-        assert_int_equal(container_add_process(table, ID, i, false, true, &none, &err), STATUS_OK);
+        assert_int_equal(container_add_process(table, ID, i, true, &none, &err), STATUS_OK);
     assert_int_equal(container_find_process(table, ID, 1, &arena, &process, &err), STATUS_OK);
     assert_true(process.exited);
     /* So it makes room, and only it. */
-    assert_int_equal(container_add_process(table, ID, 5000, false, true, &none, &err), STATUS_OK);
+    assert_int_equal(container_add_process(table, ID, 5000, true, &none, &err), STATUS_OK);
     assert_int_equal(container_check_room(table, ID, &err), STATUS_RESOURCE_EXHAUSTED);
     container_process_exited(table, ID, 6000); /* no room to remember it */
     assert_int_equal(container_check_room(table, ID, &err), STATUS_RESOURCE_EXHAUSTED);
@@ -292,13 +295,12 @@ static void
 a_deleted_container_forgets_its_processes_and_its_stdio_decision(void **state)
 {
     (void)state;
-    const struct policy_strings none = {0};
     struct container_process process;
     struct arena arena;
     arena_init(&arena, 1 << 16);
     bring_to(&ways[4]);
     container_set_created(table, ID, NULL, true);
-    assert_int_equal(container_add_process(table, ID, 1, true, true, &none, &err), STATUS_OK);
+    assert_int_equal(container_set_init(table, ID, 1, true, &err), STATUS_OK);
     assert_true(container_allows_stdio(table, ID));
     assert_int_equal(container_take_step(table, ID, STEP_DELETE, &err), STATUS_OK);
     assert_int_equal(container_take_step(table, ID, STEP_DELETED, &err), STATUS_OK);
