@@ -129,20 +129,35 @@ process_over(void *arg, int exit_code)
     process_unref(process);
 }
 
-/* Takes over the process a create or an exec has started. */
+/* What is left to find out about a process that is watched. */
 static enum status
-process_adopt(struct runtime_call *call, struct error *err)
+process_complete(struct runtime_call *call, struct error *err)
 {
     struct process *process = call->process;
     if (call->back_end.console_fd >= 0)
         TRY(console_receive(call->back_end.console_fd, &call->terminal_fd, err));
+    return process->is_init ? cgroup_find("/proc", process->pid, &call->container->cgroup, err) : STATUS_OK;
+}
+
+/* Takes over the process a create or an exec has started; or ends it: nobody would know of it. */
+static enum status
+process_adopt(struct runtime_call *call, struct error *err)
+{
+    struct process *process = call->process;
+    struct reaper *reaper = call->back_end.inbox->reaper;
     TRY(pid_read(call, &process->pid, err));
-    if (process->is_init)
-        TRY(cgroup_find("/proc", process->pid, &call->container->cgroup, err));
-    enum status status = reaper_watch(call->back_end.inbox->reaper, &process->watch, process->pid,
-                                      call->back_end.mark, process_over, process_ref(process), err);
-    if (status != STATUS_OK)
+    enum status status = reaper_watch(reaper, &process->watch, process->pid, call->back_end.mark,
+                                      process_over, process_ref(process), err);
+    if (status != STATUS_OK) {
         process_unref(process);
+        return status;
+    }
+    status = process_complete(call, err);
+    if (status != STATUS_OK) {
+        struct error ignored; /* NOT_FOUND: it has ended by itself */
+        enum status killed = reaper_signal(reaper, &process->watch, SIGKILL, false, &ignored);
+        (void)killed;
+    }
     return status;
 }
 
