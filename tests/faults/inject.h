@@ -37,7 +37,7 @@ struct inject {
     atomic_bool armed; /* the rest is written before it turns true, by the test */
     unsigned kinds;
     unsigned first, last;         /* which of the counted calls fail, from 1; `first` 0: none */
-    char only[INJECT_NAME_BYTES]; /* count calls of this name alone; "": all */
+    char only[INJECT_NAME_BYTES]; /* count calls of these names alone, each between two '|'; "": all */
 
     atomic_uint seen, failed;     /* so far, since armed */
     char name[INJECT_NAME_BYTES]; /* the first call that failed */
@@ -50,7 +50,7 @@ void inject_close(struct inject *inject);
 /* Whether programs started from now on have the library. */
 void inject_environment(struct inject *inject, bool on);
 
-/* Counts from now on, and lets calls `first` to `last` fail. */
+/* Counts from now on, and lets calls `first` to `last` fail. only: "|unlinkat|openat|"; NULL: all calls. */
 void inject_arm(struct inject *inject, unsigned kinds, const char *only, unsigned first, unsigned last);
 
 /* Nothing fails any more. How many calls failed; inject->name is the first of them. */

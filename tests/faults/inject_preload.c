@@ -112,13 +112,25 @@ stack_is_ours(void)
     return ours;
 }
 
+static bool
+is_wanted(const char *name)
+{
+    size_t length = strlen(name);
+    if (!control->only[0])
+        return true;
+    for (const char *found = control->only; (found = strstr(found, name)) != NULL; found++)
+        if (found > control->only && found[-1] == '|' && found[length] == '|')
+            return true;
+    return false;
+}
+
 /* Counts the call; whether it is to fail, with errno set. */
 static bool
 fails(enum inject_kinds kind, const char *name, int error, uintptr_t caller)
 {
     if (!control || !atomic_load_explicit(&control->armed, memory_order_acquire) || !(control->kinds & kind))
         return false;
-    if (control->only[0] && strcmp(control->only, name) != 0)
+    if (!is_wanted(name))
         return false;
     if (!in_range(&program, caller) || (unwinds && !stack_is_ours()))
         return false;
