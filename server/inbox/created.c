@@ -22,7 +22,10 @@ created_put(struct created_id **ids, const char *id, struct error *err)
                                  LIMIT_CONTAINER_IDS_EVER);
     }
     HASH_ADD(hh, *ids, bytes, sizeof created->bytes, created);
-    return STATUS_OK;
+    if (hash_holds(&created->hh))
+        return STATUS_OK;
+    free(created);
+    return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to remember a container's id");
 }
 
 void

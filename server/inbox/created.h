@@ -11,9 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <uthash.h>
-
 #include "server/base/error.h"
+#include "server/base/hash.h"
 
 #define CREATED_ID_BYTES 32
 

@@ -419,9 +419,13 @@ pool_set(struct pattern_pool *pool, const struct pattern *const *patterns, size_
         set = set_new(patterns, count, bytes);
         if (!set)
             return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the policy's patterns");
+        HASH_ADD_KEYPTR(hh, pool->table.sets, set->patterns, key_size, set);
+        if (!hash_holds(&set->hh)) {
+            set_free(set);
+            return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the policy's patterns");
+        }
         if (set->regexes)
             pool->table.set_bytes += bytes;
-        HASH_ADD_KEYPTR(hh, pool->table.sets, set->patterns, key_size, set);
     }
     *ret = set->regexes ? set : NULL;
     return STATUS_OK;
