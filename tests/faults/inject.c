@@ -1,5 +1,6 @@
 #include "tests/faults/inject.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,6 +55,13 @@ inject_environment(struct inject *inject, bool on)
         assert_int_equal(0, setenv("ASAN_OPTIONS", options, 1));
     }
     assert_int_equal(0, setenv("LD_PRELOAD", INJECT_LIBRARY, 1));
+}
+
+bool
+inject_sees_memory(void)
+{
+    /* The programs are built as this test is. */
+    return dlsym(RTLD_DEFAULT, "__tsan_init") == NULL;
 }
 
 void

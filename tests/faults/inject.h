@@ -50,6 +50,9 @@ void inject_close(struct inject *inject);
 /* Whether programs started from now on have the library. */
 void inject_environment(struct inject *inject, bool on);
 
+/* Whether allocations of the programs count: not with ThreadSanitizer. */
+bool inject_sees_memory(void);
+
 /* Counts from now on, and lets calls `first` to `last` fail. only: "|unlinkat|openat|"; NULL: all calls. */
 void inject_arm(struct inject *inject, unsigned kinds, const char *only, unsigned first, unsigned last);
 
