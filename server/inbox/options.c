@@ -25,6 +25,7 @@ enum {
     KEY_DRAIN_MS,
     KEY_LOG_LEVEL,
     KEY_METRICS_LISTEN,
+    KEY_STREAM_PATIENCE_MS,
 };
 
 static const struct argp_option table[] = {
@@ -43,6 +44,8 @@ static const struct argp_option table[] = {
      "Threads for what may block (default: the number of processors, at least 2)", 4},
     {"drain-ms", KEY_DRAIN_MS, "MS", 0, "How long a shutdown waits for requests under way (default: 5000)",
      4},
+    {"stream-patience-ms", KEY_STREAM_PATIENCE_MS, "MS", 0,
+     "How long output that nobody reads holds its process up before it is discarded (default: 90000)", 4},
     {"metrics-listen", KEY_METRICS_LISTEN, "ADDRESS", 0,
      "Show metrics and health over HTTP: unix:PATH or tcp:127.0.0.1:PORT (default: nowhere)", 4},
     {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 4},
@@ -97,6 +100,10 @@ parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_DRAIN_MS:
         options->drain_ms = parse_number(state, "drain-ms", arg, 0, 600000);
+        return 0;
+    case KEY_STREAM_PATIENCE_MS:
+        options->inbox.options.stream_patience_ms =
+            parse_number(state, "stream-patience-ms", arg, 1, 24 * 3600 * 1000);
         return 0;
     case KEY_LOG_LEVEL:
         if (log_level_parse(arg, &options->log_level) != STATUS_OK)

@@ -152,6 +152,7 @@ process_new(struct container *container, const Gcs__V1__Process *spec, bool is_i
         .denied = !allow_stdio,
         .rows = spec->console_height,
         .columns = spec->console_width,
+        .patience_ms = inbox->options.stream_patience_ms,
         .quiet = output_is_here,
         .arg = process,
     };

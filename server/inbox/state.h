@@ -87,6 +87,7 @@ struct inbox_options {
     const char *runtime_path; /* of the OCI runtime; NULL with the fake one */
     const char *sandbox_root; /* NULL: no sandbox mounts */
     bool standalone;
+    uint32_t stream_patience_ms; /* stdio_config's patience_ms: 0 is LIMIT_SESSION_LEASE_MS */
 };
 
 struct inbox {
