@@ -36,7 +36,8 @@
 #define GUEST_EXECS                                                                                          \
     "[\"cmd\"]", "[\"cat\"]", "[\"hold\"]", "[\"stubborn\"]", "[\"exit\", \"0\"]", "[\"exit\", \"7\"]",      \
         "[\"echo\", \"hello\"]", "[\"bytes\", \"1000\"]", "[\"bytes\", \"1048576\"]",                        \
-        "[\"bytes\", \"1073741824\"]", "[\"create-slow\"]", "[\"create-fails\"]"
+        "[\"bytes\", \"33554432\"]", "[\"bytes\", \"1073741824\"]", "[\"create-slow\"]",                     \
+        "[\"create-fails\"]"
 
 struct guest {
     char directory[RUN_DIRECTORY_BYTES];

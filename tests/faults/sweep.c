@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "tests/faults/real_guest.h"
 #include "tests/faults/snapshot.h"
 
 enum { CALLS_MAX = 2000, CALL_MS = 15000 };
@@ -271,13 +272,16 @@ guest_end(struct sweep *s)
 }
 
 static int
-setup(void **state, bool of_sidecar)
+setup(void **state, bool of_sidecar, bool real)
 {
     struct sweep *s = calloc(1, sizeof *s);
     assert_non_null(s);
     *state = s;
     s->of_sidecar = of_sidecar;
-    guest_setup_files((void **)&s->guest);
+    if (real)
+        real_guest_setup_files(&s->guest);
+    else
+        guest_setup_files((void **)&s->guest);
     s->inject = inject_open(s->guest->directory);
     guest_begin(s);
     return 0;
@@ -286,13 +290,25 @@ setup(void **state, bool of_sidecar)
 int
 sweep_setup_sidecar(void **state)
 {
-    return setup(state, true);
+    return setup(state, true, false);
 }
 
 int
 sweep_setup_inbox(void **state)
 {
-    return setup(state, false);
+    return setup(state, false, false);
+}
+
+int
+sweep_setup_real_sidecar(void **state)
+{
+    return setup(state, true, true);
+}
+
+int
+sweep_setup_real_inbox(void **state)
+{
+    return setup(state, false, true);
 }
 
 int

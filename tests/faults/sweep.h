@@ -27,6 +27,8 @@ struct sweep {
 /* For cmocka: a guest whose sidecar, or whose inbox, has the library of inject.h. */
 int sweep_setup_sidecar(void **state);
 int sweep_setup_inbox(void **state);
+int sweep_setup_real_sidecar(void **state); /* the same, as in real_guest.h */
+int sweep_setup_real_inbox(void **state);
 int sweep_teardown(void **state);
 
 /* Sweeps the requests that are named (the list ends with NULL; NULL: all there are) and prints what came of

@@ -28,24 +28,42 @@ digest_of(const void *bytes, size_t size, unsigned char raw[32], char text[65])
 }
 
 static void
-make_layer(const char *directory, const char *name, unsigned char raw[32], char digest[65])
+make_layer(const char *directory, const char *name)
 {
-    char path[200], bytes[64];
-    int size = snprintf(bytes, sizeof bytes, "the layer %s", name);
+    char path[200];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
-    assert_int_equal((size_t)size, fwrite(bytes, 1, (size_t)size, file));
+    assert_true(fprintf(file, "the layer %s", name) > 0);
     assert_int_equal(0, fclose(file));
-    digest_of(bytes, (size_t)size, raw, digest);
+}
+
+static void
+read_layer(const char *directory, const char *name, unsigned char raw[32], char digest[65])
+{
+    char path[200], *bytes = NULL;
+    size_t size;
+    struct error err;
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    assert_int_equal(STATUS_OK, fd_read_file(path, 1 << 28, &bytes, &size, &err));
+    digest_of(bytes, size, raw, digest);
+    free(bytes);
 }
 
 void
 seed_layers_make(const char *directory, struct seed_layers *ret)
 {
+    make_layer(directory, "base");
+    make_layer(directory, "top");
+    seed_layers_read(directory, ret);
+}
+
+void
+seed_layers_read(const char *directory, struct seed_layers *ret)
+{
     unsigned char raw[64];
-    make_layer(directory, "base", raw, ret->digests[0]);
-    make_layer(directory, "top", raw + 32, ret->digests[1]);
+    read_layer(directory, "base", raw, ret->digests[0]);
+    read_layer(directory, "top", raw + 32, ret->digests[1]);
     digest_of(raw, sizeof raw, raw, ret->mounted_cim);
 }
 

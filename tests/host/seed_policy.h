@@ -13,6 +13,9 @@ struct seed_layers {
 /* Writes the files into `directory`. */
 void seed_layers_make(const char *directory, struct seed_layers *ret);
 
+/* Takes the files that are in `directory`: images that somebody else has put there. */
+void seed_layers_read(const char *directory, struct seed_layers *ret);
+
 /* The seed's policy with these layers in it; free() it. Tests run in the project's root directory. */
 char *seed_policy_text(const struct seed_layers *layers);
 
