@@ -135,8 +135,8 @@ texts_that_a_scraper_does_not_take_are_found(void **state)
         "# HELP a As.\n# TYPE a gauge\na{b=\"\\x\"} 1\n",
         "# HELP a As.\n# TYPE a gauge\nb 1\n",
         "# HELP a As.\n# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 1\na_count 1\n",
-        "# HELP a As.\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count "
-        "1\n",
+        ("# HELP a As.\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count "
+         "1\n"),
         "# HELP a As.\n# TYPE a histogram\na_bucket{le=\"2\"} 1\na_bucket{le=\"1\"} 1\n",
         "# HELP a As.\n# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 2\n",
         "# HELP a As.\n# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1\n",

@@ -27,7 +27,7 @@ struct reading {
     struct histogram histogram;
 };
 
-static bool
+__attribute__((format(printf, 2, 3))) static bool
 wrong(struct reading *reading, const char *format, ...)
 {
     va_list arguments;
