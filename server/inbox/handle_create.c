@@ -69,6 +69,9 @@ prepare(struct create *create, struct error *err)
     const Gcs__V1__Spec *spec = req->call->create_container->spec;
     const char *root_path;
     uint32_t process_id;
+    if (req->call->create_container->registry_changes) /* a sidecar passes none on */
+        return error_set(err, STATUS_UNIMPLEMENTED, 0,
+                         "create_container.registry_changes: there is no registry on Linux");
     TRY(container_reserve(inbox, req->call->container_id, &create->container, err));
     TRY(details_keep(create, spec, err));
     TRY(root_hold(inbox->overlays, create->container->id, &root_path, err));

@@ -19,6 +19,7 @@
 #include "server/sidecar/forward.h"
 #include "server/sidecar/mount_check.h"
 #include "server/sidecar/process_check.h"
+#include "server/sidecar/registry_check.h"
 #include "server/sidecar/sidecar.h"
 
 /* A create on its way; in the request's arena, as req->slot. */
@@ -65,6 +66,7 @@ check(struct request *req, struct create *create, struct error *err)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "create_container.spec: missing");
     if (!spec->process)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "create_container.spec.process: missing");
+    TRY(registry_check(req->call->create_container->registry_changes, err));
     TRY(process_check(spec->process, "spec.process", err));
     return check_mounts(req, create, err);
 }

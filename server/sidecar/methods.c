@@ -16,9 +16,12 @@
 #define SETTINGS_SCRATCH    5
 #define SETTINGS_COMBINED   6
 #define SETTINGS_DISK       7
+#define SETTINGS_DIRECTORY  8
 #define SETTINGS_NETWORK    10
 #define SETTINGS_HV_SOCKET  11
 #define SETTINGS_MOUNT      12
+#define SETTINGS_PROCESSOR  13
+#define SETTINGS_MEMORY     14
 
 /* A row of what is refused, with its reason, in handle_refused.c. */
 #define REFUSED(arm_, resource_, name_)                                                                      \
@@ -181,6 +184,9 @@ static const struct rpc_method rows[] = {
     REFUSED(71, 0, "ListObjects"),
     REFUSED(SETTINGS_ARM, SETTINGS_FRAGMENT, "ModifySettings/SecurityPolicyFragment"),
     REFUSED(SETTINGS_ARM, SETTINGS_DISK, "ModifySettings/MappedVirtualDisk"),
+    REFUSED(SETTINGS_ARM, SETTINGS_DIRECTORY, "ModifySettings/MappedDirectory"),
+    REFUSED(SETTINGS_ARM, SETTINGS_PROCESSOR, "ModifySettings/ContainerProcessor"),
+    REFUSED(SETTINGS_ARM, SETTINGS_MEMORY, "ModifySettings/ContainerMemory"),
     REFUSED(SETTINGS_ARM, SETTINGS_NETWORK, "ModifySettings/Network"),
     REFUSED(SETTINGS_ARM, SETTINGS_HV_SOCKET, "ModifySettings/HvSocket"),
     {.arm = 70,

@@ -29,6 +29,9 @@ static const struct {
     {"ContainerScratch", {true, true}, false},
     {"CombinedLayers", {true, true}, false},
     {"ContainerMount", {true}, false},
+    {"MappedDirectory", {true, true, true, true}, true},
+    {"ContainerProcessor", {true, true, true, true}, true},
+    {"ContainerMemory", {true, true, true, true}, true},
     {"MappedVirtualDisk", {true, true, true, true}, true},
     {"Network", {true, true, true, true}, true},
     {"HvSocket", {true, true, true, true}, true},
@@ -136,6 +139,101 @@ the_uvm_itself_is_not_created(void **state)
     assert_int_equal(CONTAINER_RUNNING, container_state(f->sidecar->containers, GCS_UVM_ID));
 }
 
+static enum gcs_status
+create_with(struct sidecar_fixture *f, Gcs__V1__RegistryChanges *changes, struct gcs_error *err)
+{
+    struct test_spec spec;
+    char id[65];
+    Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    spec_init(&spec);
+    create.spec = &spec.spec;
+    create.registry_changes = changes;
+    request.container_id = container_id(id, 0);
+    request.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
+    request.create_container = &create;
+    return gcs_call(f->host, &request, NULL, err);
+}
+
+/* A request's changes and what they are made of; made what hosts always send. */
+struct registry {
+    Gcs__V1__RegistryKey key, *keys[1];
+    Gcs__V1__RegistryValue value, *values[2];
+    Gcs__V1__RegistryChanges changes;
+};
+
+static void
+registry_init(struct registry *r)
+{
+    gcs__v1__registry_key__init(&r->key);
+    gcs__v1__registry_value__init(&r->value);
+    gcs__v1__registry_changes__init(&r->changes);
+    r->key.hive = GCS__V1__REGISTRY_HIVE__REGISTRY_HIVE_SYSTEM;
+    r->key.name = (char *)(uintptr_t) "ControlSet001\\Control";
+    r->value.key = r->keys[0] = &r->key;
+    r->value.name = (char *)(uintptr_t) "WaitToKillServiceTimeout";
+    r->value.type = GCS__V1__REGISTRY_TYPE__REGISTRY_TYPE_STRING;
+    r->value.string_value = (char *)(uintptr_t) "2147483647";
+    r->values[0] = r->values[1] = &r->value;
+    r->changes.add_values = r->values;
+    r->changes.n_add_values = 1;
+    r->changes.delete_keys = r->keys;
+}
+
+static void
+the_registry_value_that_hosts_always_send_is_taken_and_passed_on_to_nobody(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct registry r;
+    host_prepare(f->host, 0);
+    registry_init(&r);
+
+    assert_int_equal(GCS_OK, create_with(f, &r.changes, &err));
+
+    const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_CREATE, NULL, 0)->request;
+    assert_null(got->create_container->registry_changes);
+}
+
+static void
+every_other_registry_change_is_refused_by_its_place(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    static uint8_t byte[] = {0};
+    struct registry r[13];
+    const char *places[13];
+    host_prepare(f->host, 0);
+    for (size_t i = 0; i < 13; i++) {
+        registry_init(&r[i]);
+        places[i] = "create_container.registry_changes.add_values[0]";
+    }
+    r[0].value.key = NULL;
+    r[1].key.hive = GCS__V1__REGISTRY_HIVE__REGISTRY_HIVE_SOFTWARE;
+    r[2].key.name = (char *)(uintptr_t) "ControlSet001\\control";
+    r[3].key.is_volatile = true;
+    r[4].value.name = (char *)(uintptr_t) "WaitToKillService";
+    r[5].value.type = GCS__V1__REGISTRY_TYPE__REGISTRY_TYPE_EXPANDED_STRING;
+    r[6].value.string_value = (char *)(uintptr_t) "2147483646";
+    r[7].value.binary_value = (ProtobufCBinaryData){.data = byte, .len = 1};
+    r[8].value.d_word_value = 1;
+    r[9].value.q_word_value = 1;
+    r[10].value.custom_type = 1;
+    r[11].changes.n_add_values = 2;
+    places[11] = "create_container.registry_changes.add_values[1]";
+    r[12].changes.n_delete_keys = 1;
+    places[12] = "create_container.registry_changes.delete_keys[0]";
+    for (size_t i = 0; i < 13; i++) {
+        struct gcs_error err = {0};
+
+        enum gcs_status status = create_with(f, &r[i].changes, &err);
+
+        if (status != GCS_UNIMPLEMENTED || !strstr(err.message, places[i]))
+            fail_msg("change %zu: %s: %s", i, gcs_status_name(status), err.message ? err.message : "");
+        gcs_error_clear(&err);
+    }
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+}
+
 int
 main(void)
 {
@@ -144,6 +242,11 @@ main(void)
         cmocka_unit_test(every_resource_of_the_schema_has_a_row_and_its_request_types),
         TEST(every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_names),
         TEST(the_uvm_itself_is_not_created),
+        cmocka_unit_test_setup_teardown(
+            the_registry_value_that_hosts_always_send_is_taken_and_passed_on_to_nobody, fixture_setup_volume,
+            fixture_teardown),
+        cmocka_unit_test_setup_teardown(every_other_registry_change_is_refused_by_its_place,
+                                        fixture_setup_volume, fixture_teardown),
         TEST(an_id_that_is_neither_64_digits_nor_the_uvms_is_refused_whatever_the_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
