@@ -137,7 +137,7 @@ process_list(struct inbox *inbox, struct page *page, const struct process *proce
     gcs__v1__process_object__init(message);
     message->process_id = process->id;
     message->is_init = process->is_init;
-    message->exited = process->settled;
+    message->exited = process_state_is_settled(process->state);
     message->tag = bytes_copy(page, process->tag.bytes, process->tag.size);
     page_put(page, listed);
 }

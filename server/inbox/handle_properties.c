@@ -98,7 +98,7 @@ known_list(struct container *container, struct known *ret, size_t max)
         ret[count] = (struct known){.id = process->id,
                                     .pid = process->pid,
                                     .is_init = process->is_init,
-                                    .exited = process->ended,
+                                    .exited = process_state_is_ended(process->state),
                                     .created_us = process->announced_wall_us};
         memcpy(ret[count].image, process->image, sizeof process->image);
         count++;

@@ -227,7 +227,9 @@ programs_end(struct inbox *inbox)
     mutex_lock(&inbox->table.lock);
     DL_FOREACH(inbox->guest->processes, process)
     {
-        enum status status = process->ended ? STATUS_OK : inbox->runtime->signal(process, SIGKILL, &err);
+        enum status status = process_state_is_ended(process->state)
+                                 ? STATUS_OK
+                                 : inbox->runtime->signal(process, SIGKILL, &err);
         (void)status; /* NOT_FOUND: it has just ended */
     }
     mutex_unlock(&inbox->table.lock);

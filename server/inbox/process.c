@@ -72,17 +72,18 @@ exit_event_add(struct inbox *inbox, struct process *process) REQUIRES(inbox->tab
     return event_log_add(inbox->events, &event);
 }
 
-/* Settles the process when everything has come. State, event and waits change together: whoever learns of the
- * end one way finds it the other ways too. */
-static void
-settle(struct process *process)
+/* Takes one event; false: the state refuses it. When that settles the process, state, event and waits change
+ * together: whoever learns of the end one way finds it the other ways too. */
+static bool
+take(struct process *process, enum process_event event)
 {
     struct inbox *inbox = process->inbox;
     struct waiter *watchers = NULL, *waiters = NULL;
     mutex_lock(&inbox->table.lock);
-    bool now = process->ended && !process->held && (process->quiet || process->cut) && !process->settled;
+    bool was_settled = process_state_is_settled(process->state);
+    bool allowed = process_next(process->state, event, &process->state);
+    bool now = !was_settled && process_state_is_settled(process->state);
     if (now) {
-        process->settled = true;
         container_follow(inbox, process);
         if (process->id != 0)
             watchers = exit_event_add(inbox, process);
@@ -92,21 +93,19 @@ settle(struct process *process)
     int exit_code = process->exit_code;
     mutex_unlock(&inbox->table.lock);
     if (!now)
-        return;
+        return allowed;
     waiters_run(watchers);
     waiters_run(waiters);
     LOG_INFO("process ended", LOG_TEXT("container_id", process->container->id), LOG_NUMBER("process_id", id),
              LOG_NUMBER("exit_code", exit_code));
+    return allowed;
 }
 
 static void
 output_is_here(void *arg)
 {
     struct process *process = process_ref(arg);
-    mutex_lock(&process->inbox->table.lock);
-    process->quiet = true;
-    mutex_unlock(&process->inbox->table.lock);
-    settle(process);
+    take(process, PROCESS_ON_QUIET);
     process_unref(process);
 }
 
@@ -115,10 +114,7 @@ grace_is_over(struct timer *timer, void *arg)
 {
     (void)timer;
     struct process *process = arg;
-    mutex_lock(&process->inbox->table.lock);
-    process->cut = !process->quiet;
-    mutex_unlock(&process->inbox->table.lock);
-    settle(process);
+    take(process, PROCESS_ON_GRACE_OVER);
     process_unref(process); /* the timer's */
 }
 
@@ -170,8 +166,7 @@ process_new(struct container *container, const Gcs__V1__Process *spec, bool is_i
     image_name(process->image, spec->args[0]);
     timer_init(&process->grace, inbox->timers, grace_is_over, process);
     mutex_lock(&inbox->table.lock);
-    process->held = true;
-    process->quiet = stdio_is_quiet(process->stdio);
+    process->state = stdio_is_quiet(process->stdio) ? PROCESS_HELD_QUIET : PROCESS_HELD;
     waiters_init(&process->waiters, &inbox->table.lock, LIMIT_WAITERS);
     mutex_unlock(&inbox->table.lock);
     *ret = process;
@@ -186,7 +181,7 @@ forgettable(struct inbox *inbox, struct container *container) REQUIRES(inbox->ta
     struct process *process;
     DL_FOREACH(container->processes, process)
     {
-        if (process->settled && process->collected && !process->is_init)
+        if (process->state >= PROCESS_COLLECTED && !process->is_init)
             return process;
     }
     return NULL;
@@ -230,20 +225,13 @@ process_announce(struct process *process, uint32_t *ret_id, struct error *err)
 void
 process_release(struct process *process)
 {
-    mutex_lock(&process->inbox->table.lock);
-    process->held = false;
-    mutex_unlock(&process->inbox->table.lock);
-    settle(process);
+    take(process, PROCESS_ON_RELEASE);
 }
 
 bool
 process_hold(struct process *process)
 {
-    mutex_lock(&process->inbox->table.lock);
-    bool in_time = !process->settled;
-    process->held = true;
-    mutex_unlock(&process->inbox->table.lock);
-    return in_time;
+    return take(process, PROCESS_ON_HOLD);
 }
 
 void
@@ -251,16 +239,15 @@ process_ended(struct process *process, int exit_code)
 {
     stdio_end_input(process->stdio);
     mutex_lock(&process->inbox->table.lock);
-    process->ended = true;
     process->exit_code = exit_code;
-    bool quiet = process->quiet;
+    bool open = process_state_is_open(process->state);
     mutex_unlock(&process->inbox->table.lock);
-    if (!quiet) {
-        process_ref(process);
-        if (timer_arm(&process->grace, clock_now_ns() + PROCESS_OUTPUT_GRACE_MS * NS_PER_MS) != STATUS_OK)
-            grace_is_over(&process->grace, process);
-    }
-    settle(process);
+    take(process, PROCESS_ON_ENDED);
+    if (!open)
+        return;
+    process_ref(process);
+    if (timer_arm(&process->grace, clock_now_ns() + PROCESS_OUTPUT_GRACE_MS * NS_PER_MS) != STATUS_OK)
+        grace_is_over(&process->grace, process);
 }
 
 static void
@@ -286,10 +273,11 @@ struct process_exit
 process_exit_read(struct process *process, bool collect)
 {
     mutex_lock(&process->inbox->table.lock);
-    struct process_exit result = {
-        .exited = process->settled, .output_cut = process->cut, .code = process->exit_code};
-    if (collect && process->settled)
-        process->collected = true;
+    if (collect)
+        process_next(process->state, PROCESS_ON_COLLECT, &process->state);
+    struct process_exit result = {.exited = process_state_is_settled(process->state),
+                                  .output_cut = process_state_is_cut(process->state),
+                                  .code = process->exit_code};
     mutex_unlock(&process->inbox->table.lock);
     return result;
 }
@@ -299,7 +287,7 @@ process_wait(struct process *process, struct waiter *waiter, int64_t deadline_ns
              bool *ret_full)
 {
     mutex_lock(&process->inbox->table.lock);
-    bool settled = process->settled;
+    bool settled = process_state_is_settled(process->state);
     bool parked = !settled && waiters_park(&process->waiters, waiter, process->inbox->timers, deadline_ns,
                                            run, arg) == STATUS_OK;
     mutex_unlock(&process->inbox->table.lock);

@@ -1,13 +1,10 @@
 /*
  * Processes: init and the extra ones of a container, and those of the guest itself.
  *
- * The end of a process has three parts, and a client is told of it when all have come:
- *
- *     ended      the runtime reported the exit code
- *     quiet      all its output is here; or cut: one second later something still holds a stream open
- *     released   its start was announced (process_release()): an exit never comes before its start
- *
- * Then it is settled: its container's state follows (init), the exit event is appended, waits are answered.
+ * The end of a process has three parts, and a client is told of it when all have come (process_state.h): the
+ * runtime has reported the exit code, all its output is here or was given up a second later, and its start
+ * was announced, since an exit never comes before its start. Then it is settled: its container's state
+ * follows (init), the exit event is appended, waits are answered.
  *
  * Threads: every function may be called from any thread without a lock. Fields marked GUARDED belong to the
  * lock of the inbox's table; the others are set before the process is shown to anybody, and constant then.
@@ -20,6 +17,7 @@
 #include <stdio.h> /* `stdin` is the name of a field, too; let no later include change what it means */
 
 #include "gcs/v1/container.pb-c.h"
+#include "server/inbox/process_state.h"
 #include "server/inbox/state.h"
 #include "server/inbox/stdio.h"
 
@@ -49,9 +47,7 @@ struct process {
 
     uint32_t id GUARDED; /* 0: not yet announced */
     uint64_t announced_wall_us GUARDED;
-    bool held GUARDED; /* not released yet */
-    bool ended GUARDED, quiet GUARDED, cut GUARDED, settled GUARDED;
-    bool collected GUARDED; /* a client was told of the end */
+    enum process_state state GUARDED;
     int exit_code GUARDED;
     struct waiters waiters; /* for the end; guarded as well */
     struct timer grace;
