@@ -15,7 +15,6 @@ static const struct refusal {
     {42, 3, "fragments are taken once their signatures are checked, which this sidecar does not do"},
     {42, 7, "there is no virtual disk: layers are files in the guest, scratch is its memory"},
     {42, 8, "the guest has no share of the host's: what containers mount is made in the guest"},
-    {42, 10, "adapters belong to the guest's own configuration, not to the bridge"},
     {42, 11, "there is no hvsocket on Linux"},
     {42, 13, "the limits of a container are those it was created with"},
     {42, 14, "the limits of a container are those it was created with"},

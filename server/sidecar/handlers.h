@@ -27,6 +27,10 @@ void handle_combined_layers(struct request *req);
 /* handle_container_mount.c */
 void handle_container_mount(struct request *req);
 
+/* handle_network.c */
+void handle_network_namespace(struct request *req);
+void handle_network(struct request *req);
+
 /* handle_create.c */
 void handle_create_container(struct request *req);
 

@@ -17,6 +17,7 @@
 #define SETTINGS_COMBINED   6
 #define SETTINGS_DISK       7
 #define SETTINGS_DIRECTORY  8
+#define SETTINGS_NAMESPACE  9
 #define SETTINGS_NETWORK    10
 #define SETTINGS_HV_SOCKET  11
 #define SETTINGS_MOUNT      12
@@ -105,10 +106,29 @@ static const struct rpc_method rows[] = {
      .keys = RPC_KEY_CONTAINER,
      .blocks = true,
      .handle = handle_container_mount},
+    {.arm = SETTINGS_ARM,
+     .resource = SETTINGS_NAMESPACE,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
+     .name = "ModifySettings/NetworkNamespace",
+     .policy_point =
+         "none: all that a guest sends passes its host; a namespace holds only what containers join",
+     .keys = RPC_KEY_VOLUME,
+     .volume_path = {SETTINGS_ARM, SETTINGS_NAMESPACE, 1},
+     .handle = handle_network_namespace},
+    {.arm = SETTINGS_ARM,
+     .resource = SETTINGS_NETWORK,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
+     .name = "ModifySettings/Network",
+     .policy_point =
+         "none: all that a guest sends passes its host, and an adapter is in no namespace but one of those",
+     .keys = RPC_KEY_VOLUME,
+     .volume_path = {SETTINGS_ARM, SETTINGS_NETWORK, 1},
+     .handle = handle_network},
     {.arm = 33,
      .name = "CreateContainer",
      .policy_point = "create_container, with the mounts",
-     .keys = RPC_KEY_CONTAINER,
+     .keys = RPC_KEY_CONTAINER | RPC_KEY_VOLUME,
+     .volume_path = {33, 1, 5}, /* the network namespace */
      .blocks = true,
      .handle = handle_create_container},
     {.arm = 34,
@@ -187,7 +207,6 @@ static const struct rpc_method rows[] = {
     REFUSED(SETTINGS_ARM, SETTINGS_DIRECTORY, "ModifySettings/MappedDirectory"),
     REFUSED(SETTINGS_ARM, SETTINGS_PROCESSOR, "ModifySettings/ContainerProcessor"),
     REFUSED(SETTINGS_ARM, SETTINGS_MEMORY, "ModifySettings/ContainerMemory"),
-    REFUSED(SETTINGS_ARM, SETTINGS_NETWORK, "ModifySettings/Network"),
     REFUSED(SETTINGS_ARM, SETTINGS_HV_SOCKET, "ModifySettings/HvSocket"),
     {.arm = 70,
      .name = "GetMetrics",

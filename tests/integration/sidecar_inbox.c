@@ -270,6 +270,8 @@ static const struct rpc_method rows[] = {
     ROW(INBOX_CLOSE, "CloseStream", handle),
     SETTINGS_ROW(5, "ModifySettings/ContainerScratch"),
     SETTINGS_ROW(6, "ModifySettings/CombinedLayers"),
+    SETTINGS_ROW(9, "ModifySettings/NetworkNamespace"),
+    SETTINGS_ROW(10, "ModifySettings/Network"),
     SETTINGS_ROW(12, "ModifySettings/ContainerMount"),
 };
 static const struct rpc_method_table table = {.rows = rows, .count = sizeof rows / sizeof rows[0]};

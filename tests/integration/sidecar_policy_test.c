@@ -484,7 +484,6 @@ what_is_not_implemented_is_refused_with_a_reason_and_never_reaches_the_inbox(voi
         {"ModifySettings/MappedDirectory", "share"},
         {"ModifySettings/ContainerProcessor", "created with"},
         {"ModifySettings/ContainerMemory", "created with"},
-        {"ModifySettings/Network", "adapters"},
         {"ModifySettings/HvSocket", "hvsocket"},
         {"ListObjects", "sidecar's own question"},
     };

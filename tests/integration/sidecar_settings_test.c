@@ -33,7 +33,8 @@ static const struct {
     {"ContainerProcessor", {true, true, true, true}, true},
     {"ContainerMemory", {true, true, true, true}, true},
     {"MappedVirtualDisk", {true, true, true, true}, true},
-    {"Network", {true, true, true, true}, true},
+    {"NetworkNamespace", {true, true}, false},
+    {"Network", {true, true}, false},
     {"HvSocket", {true, true, true, true}, true},
 };
 
@@ -234,6 +235,77 @@ every_other_registry_change_is_refused_by_its_place(void **state)
     assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
 }
 
+#define NETWORK "11111111-2222-3333-4444-555555555555"
+
+static struct host_call *
+begin_network(struct sidecar_fixture *f, Gcs__V1__RequestType type, uint32_t timeout_ms)
+{
+    Gcs__V1__NetworkNamespace network = GCS__V1__NETWORK_NAMESPACE__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    network.namespace_id = (char *)(uintptr_t)NETWORK;
+    settings.request_type = type;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK_NAMESPACE;
+    settings.network_namespace = &network;
+    request.timeout_ms = timeout_ms;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    return host_begin(f->host, &request);
+}
+
+static void
+a_network_is_the_inboxs_to_make_and_is_taken_away_there_when_it_comes_too_late(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    inbox_hold(f->inbox, INBOX_SETTINGS, NULL, 1);
+    assert_int_equal(GCS_DEADLINE_EXCEEDED,
+                     host_end(begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, 100)));
+    struct host_call *again = begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, 600000);
+    assert_true(inbox_wait_held(f->inbox, 1));
+    assert_int_equal(1,
+                     inbox_count(f->inbox, INBOX_SETTINGS, NULL)); /* one namespace, one request at a time */
+
+    inbox_release(f->inbox, INBOX_SETTINGS);
+
+    assert_int_equal(GCS_OK, host_end(again));
+    assert_int_equal(3, inbox_count(f->inbox, INBOX_SETTINGS, NULL));
+    const Gcs__V1__ModifySettings *reverse =
+        inbox_message(f->inbox, INBOX_SETTINGS, NULL, 1)->request->modify_settings;
+    assert_int_equal(GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, reverse->request_type);
+    assert_string_equal(NETWORK, reverse->network_namespace->namespace_id);
+    assert_false(host_health(f->host).inconsistent);
+}
+
+static void
+what_the_inbox_says_of_a_network_reaches_the_host(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_ALREADY_EXISTS);
+    assert_int_equal(GCS_ALREADY_EXISTS,
+                     host_end(begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, 20000)));
+    inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_FAILED_PRECONDITION);
+    assert_int_equal(GCS_FAILED_PRECONDITION,
+                     host_end(begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, 20000)));
+    assert_false(host_health(f->host).inconsistent);
+}
+
+static void
+a_create_names_its_network_to_the_inbox(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f->host, 0);
+    spec_init(&spec);
+    spec.spec.network_namespace = (char *)(uintptr_t)NETWORK;
+
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+
+    const Gcs__V1__Request *got = inbox_message(f->inbox, INBOX_CREATE, id, 0)->request;
+    assert_string_equal(NETWORK, got->create_container->spec->network_namespace);
+}
+
 int
 main(void)
 {
@@ -242,6 +314,10 @@ main(void)
         cmocka_unit_test(every_resource_of_the_schema_has_a_row_and_its_request_types),
         TEST(every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_names),
         TEST(the_uvm_itself_is_not_created),
+        TEST(a_network_is_the_inboxs_to_make_and_is_taken_away_there_when_it_comes_too_late),
+        TEST(what_the_inbox_says_of_a_network_reaches_the_host),
+        cmocka_unit_test_setup_teardown(a_create_names_its_network_to_the_inbox, fixture_setup_volume,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(
             the_registry_value_that_hosts_always_send_is_taken_and_passed_on_to_nobody, fixture_setup_volume,
             fixture_teardown),
