@@ -89,6 +89,10 @@
 #define LIMIT_PROCESS_PAGE        256 /* of one answer of GetProperties: fits into what every session takes */
 #define LIMIT_PROCESSES           1024 /* per container, exited ones not yet reaped included */
 #define LIMIT_VOLUMES             1024
+#define LIMIT_NETWORKS            64  /* namespaces: a pod has one */
+#define LIMIT_ADAPTERS            8   /* of one namespace */
+#define LIMIT_ADDRESSES           16  /* of one end of an adapter */
+#define LIMIT_ROUTES              64  /* through one adapter */
 #define LIMIT_LAYERS              128 /* per volume */
 #define LIMIT_LAYER_BYTES         (4LL * 1024 * 1024 * 1024)
 #define LIMIT_LAYERS_TOTAL_BYTES  (16LL * 1024 * 1024 * 1024)

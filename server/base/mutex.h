@@ -31,6 +31,7 @@ enum mutex_rank {
     RANK_APP,         /* sidecar, inbox: the container table */
     RANK_PROCESS,     /* inbox: one process and its streams */
     RANK_OVERLAYS,    /* inbox: scratches and root file systems */
+    RANK_NETWORKS,    /* inbox: network namespaces */
     RANK_EVENTS,      /* rpc: the event log */
     RANK_CHILDREN,    /* inbox: children being watched */
     RANK_POLICY,      /* policy: the mutable decision state */

@@ -1,5 +1,6 @@
 #include "server/base/text.h"
 
+#include <ctype.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -76,6 +77,19 @@ text_is_hex(const char *text, size_t length)
     for (size_t i = 0; i < length; i++)
         if (digit_value(text[i]) < 0 || (text[i] >= 'A' && text[i] <= 'F'))
             return false;
+    return true;
+}
+
+bool
+text_is_guid(const char *text)
+{
+    if (strlen(text) != 36)
+        return false;
+    for (size_t i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
+            return false;
+    }
     return true;
 }
 

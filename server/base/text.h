@@ -18,6 +18,9 @@ size_t text_utf8_length(const char *text, size_t length);
 /* Whether `text` is `length` lower-case hexadecimal digits and nothing else. */
 bool text_is_hex(const char *text, size_t length);
 
+/* Whether `text` has the form of a GUID: hexadecimal digits of either case, `-` at 8, 13, 18 and 23. */
+bool text_is_guid(const char *text);
+
 /* Writes 2 * size lower-case digits and a NUL. */
 void text_hex(char *text, const void *bytes, size_t size);
 

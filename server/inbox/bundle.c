@@ -98,8 +98,11 @@ fill(struct container *container, const Gcs__V1__Spec *spec, const char *root_pa
     CLEANUP(oci_decrefp)
     json_t *config = NULL;
     TRY(sources_bind(container, spec, bundle_fd, arena, &paths, err));
-    struct oci_input input = {
-        .container_id = container->id, .spec = spec, .root_path = root_path, .bind_sources = paths};
+    struct oci_input input = {.container_id = container->id,
+                              .network_path = container->network_path,
+                              .spec = spec,
+                              .root_path = root_path,
+                              .bind_sources = paths};
     if (context) {
         TRY(security_context_place(context, bundle_fd, "security-context", err));
         run_path(container->inbox->options.run_dir, context_path, "bundles/%s/security-context",

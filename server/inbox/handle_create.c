@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/inbox/bundle.h"
 #include "server/inbox/handlers.h"
+#include "server/inbox/networks.h"
 #include "server/inbox/overlay.h"
 #include "server/inbox/process.h"
 #include "server/inbox/runtime.h"
@@ -61,6 +62,17 @@ security_context_of(const struct request *req, struct security_context_source *r
 }
 
 static enum status
+network_enter(struct container *container, const Gcs__V1__Spec *spec, struct error *err)
+{
+    const char *id = spec ? spec->network_namespace : "";
+    if (!id[0])
+        return STATUS_OK;
+    TRY(networks_enter(container->inbox->networks, id, &container->network_path, err));
+    memcpy(container->network_id, id, strnlen(id, sizeof container->network_id - 1));
+    return STATUS_OK;
+}
+
+static enum status
 prepare(struct create *create, struct error *err)
 {
     struct security_context_source context;
@@ -74,6 +86,7 @@ prepare(struct create *create, struct error *err)
                          "create_container.registry_changes: there is no registry on Linux");
     TRY(container_reserve(inbox, req->call->container_id, &create->container, err));
     TRY(details_keep(create, spec, err));
+    TRY(network_enter(create->container, spec, err));
     TRY(root_hold(inbox->overlays, create->container->id, &root_path, err));
     create->holds_root = true;
     TRY(security_context_of(req, &context, err));

@@ -41,6 +41,10 @@ void handle_combined_layers(struct request *req);
 /* handle_mount.c */
 void handle_container_mount(struct request *req);
 
+/* handle_network.c */
+void handle_network_namespace(struct request *req);
+void handle_network(struct request *req);
+
 /* handle_service.c */
 void handle_negotiate(struct request *req);
 void handle_ping(struct request *req);

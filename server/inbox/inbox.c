@@ -16,6 +16,7 @@
 #include "server/inbox/completion.h"
 #include "server/inbox/inbox_parts.h"
 #include "server/inbox/leftovers.h"
+#include "server/inbox/networks.h"
 #include "server/inbox/overlay.h"
 #include "server/inbox/run_path.h"
 #include "server/inbox/stop.h"
@@ -88,6 +89,7 @@ open_all(struct inbox *inbox, const struct inbox_config *config, struct error *e
     TRY(threads_start(inbox, config->workers, err));
     TRY(leftovers_remove(inbox, err));
     TRY(overlays_open(inbox->run_fd, inbox->options.run_dir, inbox->runtime->real, &inbox->overlays, err));
+    TRY(networks_open(inbox->run_fd, inbox->options.run_dir, inbox->runtime->real, &inbox->networks, err));
     if (inbox->options.sandbox_root) {
         struct sandbox_root_options options = SANDBOX_ROOT_OPTIONS_DEFAULT;
         TRY(sandbox_root_open(inbox->options.sandbox_root, &options, &inbox->sandbox, err));
@@ -264,6 +266,7 @@ inbox_close(struct inbox *inbox)
     container_unref(inbox->guest);
     if (overlays_close(inbox->overlays, &err) != STATUS_OK)
         LOG_ERROR("a root file system or scratch is left", LOG_TEXT("error", err.text));
+    networks_close(inbox->networks);
     inbox_volumes_close(inbox);
     sandbox_root_free(inbox->sandbox);
     fd_closep(&inbox->calls_fd);

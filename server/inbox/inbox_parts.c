@@ -47,7 +47,8 @@ inbox_volumes_close(struct inbox *inbox)
 void
 inbox_run_dir_clear(struct inbox *inbox)
 {
-    static const char *const names[] = {"bundles", "roots", "scratch", "calls", "runtime", "programs"};
+    static const char *const names[] = {"bundles", "roots",    "scratch", "calls",
+                                        "runtime", "programs", "netns"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct error err;
         if (tree_remove(inbox->run_fd, names[i], &err) != STATUS_OK)

@@ -189,7 +189,8 @@ detach_last(struct inbox *inbox)
 enum status
 leftovers_remove(struct inbox *inbox, struct error *err)
 {
-    static const char *const directories[] = {"bundles", "roots", "scratch", "calls", "runtime", "programs"};
+    static const char *const directories[] = {"bundles", "roots",    "scratch", "calls",
+                                              "runtime", "programs", "netns"};
     if (inbox->runtime->real) {
         TRY(tree_directory(inbox->run_fd, "calls", 0700, &inbox->calls_fd, err));
         CLEANUP(fd_closep)

@@ -13,6 +13,8 @@
 #define SETTINGS_BLOCK_CIMS 4
 #define SETTINGS_SCRATCH    5
 #define SETTINGS_COMBINED   6
+#define SETTINGS_NAMESPACE  9
+#define SETTINGS_NETWORK    10
 #define SETTINGS_MOUNT      12
 
 #define DECIDED_BEFORE      "none: the sidecar has decided"
@@ -64,7 +66,8 @@ static const struct rpc_method rows[] = {
     {.arm = 33,
      .name = "CreateContainer",
      .policy_point = DECIDED_BEFORE,
-     .keys = RPC_KEY_CONTAINER,
+     .keys = RPC_KEY_CONTAINER | RPC_KEY_VOLUME,
+     .volume_path = {33, 1, 5}, /* the network namespace */
      .blocks = true,
      .handle = handle_create_container},
     {.arm = 34,
@@ -149,6 +152,24 @@ static const struct rpc_method rows[] = {
      .keys = RPC_KEY_CONTAINER,
      .blocks = true,
      .handle = handle_container_mount},
+    {.arm = SETTINGS_ARM,
+     .resource = SETTINGS_NAMESPACE,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
+     .name = "ModifySettings/NetworkNamespace",
+     .policy_point = DECIDED_BEFORE,
+     .keys = RPC_KEY_VOLUME,
+     .volume_path = {SETTINGS_ARM, SETTINGS_NAMESPACE, 1},
+     .blocks = true,
+     .handle = handle_network_namespace},
+    {.arm = SETTINGS_ARM,
+     .resource = SETTINGS_NETWORK,
+     .request_types = RPC_TAKES_ADD | RPC_TAKES_REMOVE,
+     .name = "ModifySettings/Network",
+     .policy_point = DECIDED_BEFORE,
+     .keys = RPC_KEY_VOLUME,
+     .volume_path = {SETTINGS_ARM, SETTINGS_NETWORK, 1},
+     .blocks = true,
+     .handle = handle_network},
     {.arm = 70,
      .name = "GetMetrics",
      .policy_point = DECIDED_BEFORE,

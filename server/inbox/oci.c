@@ -225,11 +225,14 @@ resources_json(const Gcs__V1__Resources *resources, json_t **ret, struct error *
 }
 
 static json_t *
-namespaces_json(void)
+namespaces_json(const char *network_path)
 {
     json_t *array = json_array();
-    for (size_t i = 0; array && i < sizeof namespaces / sizeof namespaces[0]; i++)
-        json_array_append_new(array, json_pack("{s:s}", "type", namespaces[i]));
+    for (size_t i = 0; array && i < sizeof namespaces / sizeof namespaces[0]; i++) {
+        const char *path = strcmp(namespaces[i], "network") == 0 ? network_path : NULL;
+        json_array_append_new(array, path ? json_pack("{s:s, s:s}", "type", namespaces[i], "path", path)
+                                          : json_pack("{s:s}", "type", namespaces[i]));
+    }
     return array;
 }
 
@@ -255,8 +258,8 @@ oci_config(const struct oci_input *input, json_t **ret, struct error *err)
     json_t *json = json_pack("{s:s, s:O, s:{s:s, s:b}, s:s, s:O, s:{s:s, s:O, s:o, s:o, s:o}}", "ociVersion",
                              "1.0.2", "process", process, "root", "path", input->root_path, "readonly", 0,
                              "hostname", hostname, "mounts", mounts, "linux", "cgroupsPath", group,
-                             "resources", resources, "namespaces", namespaces_json(), "maskedPaths",
-                             STRINGS(masked_paths), "readonlyPaths", STRINGS(readonly_paths));
+                             "resources", resources, "namespaces", namespaces_json(input->network_path),
+                             "maskedPaths", STRINGS(masked_paths), "readonlyPaths", STRINGS(readonly_paths));
     if (!json)
         return no_memory(err);
     *ret = json;

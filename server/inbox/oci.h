@@ -18,6 +18,7 @@
 struct oci_input {
     const char *container_id;
     const Gcs__V1__Spec *spec;
+    const char *network_path;        /* of the network namespace; NULL: one of its own */
     const char *root_path;           /* of the root file system, absolute */
     const char *const *bind_sources; /* one path for each of the spec's mounts: what the runtime binds */
     const char *security_context;    /* what is bound, read-only, at SECURITY_CONTEXT_PATH; NULL: nothing */

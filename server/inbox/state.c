@@ -7,6 +7,7 @@
 
 #include "server/base/text.h"
 #include "server/inbox/added_mount.h"
+#include "server/inbox/networks.h"
 #include "server/inbox/process.h"
 #include "server/rpc/hresult.h"
 
@@ -209,6 +210,8 @@ container_forget(struct container *container)
     struct process *process, *next;
     DL_FOREACH_SAFE(list, process, next)
     process_discard(process);
+    if (container->network_id[0])
+        networks_leave(inbox->networks, container->network_id);
     if (in_table)
         container_unref(container);
 }

@@ -51,6 +51,7 @@
 struct added_mount;
 struct container;
 struct layer_store;
+struct networks;
 struct overlays;
 struct process;
 struct runtime;
@@ -102,6 +103,7 @@ struct inbox {
     struct reaper *reaper;
     struct event_log *events;
     struct overlays *overlays;
+    struct networks *networks;
     struct sandbox_root *sandbox; /* NULL: no sandbox mounts */
     struct layer_store *layers;   /* standalone only, as volumes */
     struct volume_table *volumes; /* standalone only; NULL otherwise */
@@ -126,6 +128,8 @@ struct container {
     struct cgroup cgroup; /* set before the state is CREATED, constant then, as the next two */
     char **mount_sources; /* as they came, one a mount */
     size_t mount_source_count;
+    char network_id[37];        /* of the network namespace it has entered; "": its own. Set before CREATED */
+    const char *network_path;   /* the namespace's, as long as the container is in it; NULL: its own */
     struct added_mount *mounts; /* added while it ran: see added_mount.h */
 
     enum container_state state GUARDED;

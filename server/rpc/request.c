@@ -1,6 +1,5 @@
 #include "server/rpc/request.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -328,20 +327,6 @@ request_end_other_sessions(struct request *req)
 /* -- running
  * ------------------------------------------------------------------------------------------------------- */
 
-/* `-` at 8, 13, 18 and 23, hexadecimal digits elsewhere (spec/bridge.md, type notation). */
-static bool
-is_guid(const char *text)
-{
-    if (strlen(text) != 36)
-        return false;
-    for (size_t i = 0; i < 36; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
-            return false;
-    }
-    return true;
-}
-
 static enum status
 check_envelope(const struct live_request *live, struct error *err)
 {
@@ -353,7 +338,7 @@ check_envelope(const struct live_request *live, struct error *err)
     if (call->timeout_ms > LIMIT_TIMEOUT_MS)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "timeout_ms: %u is more than %d", call->timeout_ms,
                          LIMIT_TIMEOUT_MS);
-    if (call->activity_id[0] && !is_guid(call->activity_id))
+    if (call->activity_id[0] && !text_is_guid(call->activity_id))
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "activity_id: not a GUID");
     if (call->container_id[0] && strcmp(call->container_id, UVM_ID) != 0 &&
         !text_is_hex(call->container_id, LIMIT_CONTAINER_ID_BYTES))

@@ -39,6 +39,9 @@ static const struct wire_limit rows[] = {
     ROW(container_scratch, 1, 1, LIMIT_NAME_BYTES),        /* target */
     ROW(combined_layers, 1, 1, LIMIT_NAME_BYTES),          /* scratch_target */
     ROW(combined_layers, 2, 1, LIMIT_NAME_BYTES),          /* volume_id */
+    ROW(network, 4, LIMIT_ADDRESSES, 0),                   /* ip_configurations */
+    ROW(network, 5, LIMIT_ROUTES, 0),                      /* routes */
+    ROW(network, 6, LIMIT_ADDRESSES, 0),                   /* guest_ip_configurations */
     ROW(response, 1, 1, ID_BYTES),                         /* session_id */
     ROW(response, 5, 1, ERROR_TEXT_MAX),                   /* message */
     ROW(response, 7, 1, LIMIT_CORRELATION_BYTES),          /* activity_id */

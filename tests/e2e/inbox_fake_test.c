@@ -99,6 +99,39 @@ a_running_container_gets_each_mount_once_and_keeps_book_of_it(void **state)
 }
 
 static void
+networks_are_kept_book_of_without_root(void **state)
+{
+    struct guest *guest = *state;
+    static const char id[] = "11111111-2222-3333-4444-555555555555",
+                      adapter[] = "aaaaaaaa-2222-3333-4444-555555555555";
+    char name[37];
+    assert_int_equal(guest_adapter(guest, id, adapter, "", "10.77.0.2", "", true), STATUS_NOT_FOUND);
+    assert_int_equal(guest_network(guest, id, true), STATUS_OK);
+    assert_int_equal(guest_network(guest, id, true), STATUS_ALREADY_EXISTS);
+    assert_int_equal(guest_adapter(guest, id, adapter, "", "fd00::2", "", true), STATUS_OK);
+    assert_int_equal(guest_adapter(guest, id, adapter, "", "fd00::2", "", true), STATUS_ALREADY_EXISTS);
+    for (int i = 1; i <= LIMIT_ADAPTERS; i++) {
+        snprintf(name, sizeof name, "bbbbbbbb-2222-3333-4444-%012d", i);
+        assert_int_equal(guest_adapter(guest, id, name, "", "", "", true),
+                         i < LIMIT_ADAPTERS ? STATUS_OK : STATUS_RESOURCE_EXHAUSTED);
+    }
+    uint32_t init = guest_container_up(guest, GUEST_ID_A,
+                                       &(struct guest_container){.args = ARGS("pause"), .network = id});
+    assert_int_equal(guest_network(guest, id, false), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(guest_adapter(guest, id, adapter, "", "", "", false), STATUS_OK);
+    assert_int_equal(guest_adapter(guest, id, adapter, "", "", "", false), STATUS_NOT_FOUND);
+    assert_int_equal(guest_shutdown(guest, GUEST_ID_A, true), STATUS_OK);
+    assert_true(guest_wait(guest, GUEST_ID_A, init, 20000).exited);
+    guest_container_down(guest, GUEST_ID_A);
+    assert_int_equal(guest_network(guest, id, false), STATUS_OK);
+    for (int i = 0; i <= LIMIT_NETWORKS; i++) {
+        snprintf(name, sizeof name, "cccccccc-2222-3333-4444-%012d", i);
+        assert_int_equal(guest_network(guest, name, true),
+                         i < LIMIT_NETWORKS ? STATUS_OK : STATUS_RESOURCE_EXHAUSTED);
+    }
+}
+
+static void
 an_exit_is_named_after_what_was_asked(void **state)
 {
     struct guest *guest = *state;
@@ -613,6 +646,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(events_come_in_the_order_of_a_life),
         CASE(a_running_container_gets_each_mount_once_and_keeps_book_of_it),
+        CASE(networks_are_kept_book_of_without_root),
         CASE(an_exit_is_named_after_what_was_asked),
         CASE(each_state_refuses_what_it_does_not_allow),
         CASE(a_created_container_can_be_deleted_and_its_exit_is_told),

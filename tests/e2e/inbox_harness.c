@@ -396,6 +396,54 @@ guest_mount(struct guest *guest, const char *id, const char *source, const char 
     return call_status(guest, &call);
 }
 
+static int
+settings_call(struct guest *guest, const char *id, Gcs__V1__ModifySettings *settings, bool add)
+{
+    REQUEST(call, id);
+    settings->request_type =
+        add ? GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD : GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    call.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    call.modify_settings = settings;
+    return call_status(guest, &call);
+}
+
+int
+guest_network(struct guest *guest, const char *network, bool add)
+{
+    Gcs__V1__NetworkNamespace resource = GCS__V1__NETWORK_NAMESPACE__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    resource.namespace_id = text_of(network);
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK_NAMESPACE;
+    settings.network_namespace = &resource;
+    return settings_call(guest, "", &settings, add);
+}
+
+int
+guest_adapter(struct guest *guest, const char *network, const char *adapter, const char *mac,
+              const char *address, const char *guest_address, bool add)
+{
+    Gcs__V1__Network resource = GCS__V1__NETWORK__INIT;
+    Gcs__V1__IpConfiguration inner = GCS__V1__IP_CONFIGURATION__INIT, outer = inner;
+    Gcs__V1__IpConfiguration *inners[] = {&inner}, *outers[] = {&outer};
+    Gcs__V1__Route route = GCS__V1__ROUTE__INIT, *routes[] = {&route};
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    inner.ip_address = text_of(address);
+    outer.ip_address = route.next_hop = text_of(guest_address);
+    inner.prefix_length = outer.prefix_length = 24;
+    route.destination_prefix = text_of("0.0.0.0/0");
+    resource.namespace_id = text_of(network);
+    resource.adapter_id = text_of(adapter);
+    resource.mac_address = text_of(mac);
+    resource.ip_configurations = inners;
+    resource.n_ip_configurations = address[0] != '\0';
+    resource.guest_ip_configurations = outers;
+    resource.routes = routes;
+    resource.n_guest_ip_configurations = resource.n_routes = guest_address[0] != '\0';
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK;
+    settings.network = &resource;
+    return settings_call(guest, "", &settings, add);
+}
+
 int
 guest_volume(struct guest *guest, const char *layer, bool add, char ret_digest[65])
 {
@@ -461,6 +509,7 @@ guest_create(struct guest *guest, const char *id, const struct guest_container *
     spec.mounts = container->mounts;
     spec.n_mounts = container->mount_count;
     spec.resources = container->resources;
+    spec.network_namespace = text_of(container->network ? container->network : "");
     spec.hostname = text_of(container->hostname ? container->hostname : "");
     create.spec = &spec;
     approval.allow_stdio = !container->stdio_denied;

@@ -34,7 +34,7 @@ struct guest_options {
 struct guest_container {
     const char *const *args; /* ends with NULL */
     const char *const *env;  /* ends with NULL; NULL: a PATH */
-    const char *cwd, *user, *hostname;
+    const char *cwd, *user, *hostname, *network;
     bool terminal, stdin_wanted, stdio_denied;
     unsigned rows, columns;
     Gcs__V1__Mount **mounts;
@@ -77,7 +77,11 @@ const char *guest_message(void);
 int guest_scratch(struct guest *guest, const char *target, bool add);
 int guest_layers(struct guest *guest, const char *id, const char *target, bool add);
 int guest_mount(struct guest *guest, const char *id, const char *source, const char *destination,
-                const char *option, bool add); /* ContainerMount; NULL: no option */
+                const char *option, bool add);                         /* ContainerMount; NULL: no option */
+int guest_network(struct guest *guest, const char *network, bool add); /* NetworkNamespace */
+/* Network: addresses of both ends, /24, "" for none; with a guest's address, a default route by way of it. */
+int guest_adapter(struct guest *guest, const char *network, const char *adapter, const char *mac,
+                  const char *address, const char *guest_address, bool add);
 int guest_volume(struct guest *guest, const char *layer, bool add,
                  char ret_digest[65]); /* standalone: BlockCims */
 int guest_create(struct guest *guest, const char *id, const struct guest_container *container);
