@@ -163,6 +163,23 @@ layer_open(struct layer_store *store, const char *name, struct layer **ret, stru
     return STATUS_OK;
 }
 
+enum status
+layer_adopt(struct layer_store *store, const uint8_t digest[LAYER_DIGEST_BYTES], uint64_t bytes,
+            struct layer **ret, struct error *err)
+{
+    struct layer *layer = calloc(1, sizeof *layer);
+    if (!layer)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a layer");
+    layer->store = store;
+    layer->reserved_bytes = bytes;
+    store->total_bytes += bytes;
+    layer->image.fd = -1;
+    memcpy(layer->image.digest, digest, LAYER_DIGEST_BYTES);
+    text_hex(layer->digest, digest, LAYER_DIGEST_BYTES);
+    *ret = layer;
+    return STATUS_OK;
+}
+
 void
 layer_close(struct layer *layer)
 {

@@ -68,6 +68,17 @@ uint64_t layer_store_bytes(const struct layer_store *store);
 MUST_CHECK enum status layer_open(struct layer_store *store, const char *name, struct layer **ret,
                                   struct error *err);
 
+/*
+ * A layer that a predecessor has verified, and whose device it has made: the digest alone, to be described by
+ * and to be counted. It has no image and cannot be attached.
+ *
+ * bytes  of memory that it takes; counted even beyond the limit, since they are taken already
+ *
+ * RESOURCE_EXHAUSTED without memory.
+ */
+MUST_CHECK enum status layer_adopt(struct layer_store *store, const uint8_t digest[LAYER_DIGEST_BYTES],
+                                   uint64_t bytes, struct layer **ret, struct error *err);
+
 /* Gives the memory back. A device that was attached keeps it alive until that is gone too. NULL is fine. */
 void layer_close(struct layer *layer);
 

@@ -109,6 +109,15 @@ id_check(const char *id, struct error *err)
     return STATUS_OK;
 }
 
+static enum status
+count_check(const char *id, size_t count, struct error *err)
+{
+    if (count < 1 || count > LIMIT_LAYERS)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "volume '%s' has %zu layers, 1 to %d are allowed",
+                         id, count, LIMIT_LAYERS);
+    return STATUS_OK;
+}
+
 /* A new volume in the table, VERIFYING and this thread's. */
 static enum status
 reserve(struct volume_table *table, const char *id, struct volume **ret, struct error *err)
@@ -157,15 +166,52 @@ volume_open(struct volume_table *table, const char *id, const char *const *names
             struct volume_stack **ret, struct error *err)
 {
     TRY(id_check(id, err));
-    if (count < 1 || count > LIMIT_LAYERS)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "volume '%s' has %zu layers, 1 to %d are allowed",
-                         id, count, LIMIT_LAYERS);
+    TRY(count_check(id, count, err));
     struct volume *volume = NULL;
     TRY(reserve(table, id, &volume, err));
     enum status status = verify(table, volume, names, count, err);
     if (status == STATUS_OK)
         *ret = volume_stack_ref(volume->stack);
     settle(table, volume, status == STATUS_OK ? VOLUME_VERIFIED : VOLUME_ABSENT);
+    return status;
+}
+
+struct adoption {
+    struct volume_table *table;
+    struct volume *volume;
+    const uint8_t (*digests)[LAYER_DIGEST_BYTES];
+    struct error *err;
+};
+
+static bool
+adopt_layer(void *arg, size_t layer, uint64_t bytes)
+{
+    struct adoption *adoption = arg;
+    struct volume *volume = adoption->volume;
+    if (layer_adopt(adoption->table->layers, adoption->digests[layer], bytes, &volume->layers[layer],
+                    adoption->err) != STATUS_OK)
+        return false;
+    volume->layer_count++;
+    return true;
+}
+
+enum status
+volume_adopt(struct volume_table *table, const char *id, const uint8_t (*digests)[LAYER_DIGEST_BYTES],
+             size_t count, struct error *err)
+{
+    struct volume *volume = NULL;
+    TRY(id_check(id, err));
+    TRY(count_check(id, count, err));
+    TRY(reserve(table, id, &volume, err));
+    struct adoption adoption = {.table = table, .volume = volume, .digests = digests, .err = err};
+    struct volume_plan plan = volume_table_plan(table, volume);
+    enum status status = volume_tree_adopt(&volume->tree, &plan, count, adopt_layer, &adoption, err);
+    if (status == STATUS_OK) {
+        status = volume_stack_new(table->root_path, id, volume->layers, count, &volume->stack, err);
+        if (status != STATUS_OK)
+            volume->tree = (struct volume_tree){0}; /* given up again: the sweep's */
+    }
+    settle(table, volume, status == STATUS_OK ? VOLUME_MOUNTED : VOLUME_ABSENT);
     return status;
 }
 

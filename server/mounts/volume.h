@@ -72,11 +72,12 @@ struct volume_options {
     struct layer_store *layers; /* borrowed; closed after the table */
     const struct volume_backend *backend;
     void *backend_arg; /* for the back end; NULL for the real one */
+    bool keep_leftovers; /* what a predecessor left stays, for volume_adopt() and volume_table_sweep() */
 };
 
 /*
  * Opens the table on its directory, which it locks against a second one (of any process) and clears of what a
- * predecessor left.
+ * predecessor left, unless told to keep that.
  *
  * ret            the table, which the caller ends with volume_table_close(); untouched on failure
  * ret_leftovers  how many mounts of a predecessor were taken away
@@ -163,6 +164,30 @@ MUST_CHECK enum status volume_unmount(struct volume_table *table, const char *id
 
 /* Undoes volume_open() and, if it got so far, volume_mount(): the id is free again. */
 MUST_CHECK enum status volume_drop(struct volume_table *table, const char *id, struct error *err);
+
+/*
+ * Takes over a volume that a predecessor has mounted: it is MOUNTED, nobody holds it or is admitted. That the
+ * digests are those of what is mounted is the caller's word.
+ *
+ * digests  raw, of each layer, base first; 1 to LIMIT_LAYERS
+ *
+ *   INVALID_ARGUMENT  `id` or `count` is malformed
+ *   ALREADY_EXISTS    `id` is in use; the volume may have been adopted before
+ *   NOT_FOUND         there is no such volume left, or not all of it; what there is stays for the sweep
+ */
+MUST_CHECK enum status volume_adopt(struct volume_table *table, const char *id,
+                                    const uint8_t (*digests)[LAYER_DIGEST_BYTES], size_t count,
+                                    struct error *err);
+
+/*
+ * Every volume that is to live on has been adopted: removes what else a predecessor left, in use or not.
+ * Before the first volume_open().
+ *
+ * ret_count  mounts taken away; set also on failure
+ *
+ * FAILED_PRECONDITION as volume_table_open().
+ */
+MUST_CHECK enum status volume_table_sweep(struct volume_table *table, size_t *ret_count, struct error *err);
 
 /* The state now; ABSENT for an id that names nothing. */
 enum volume_state volume_state(struct volume_table *table, const char *id);

@@ -36,6 +36,14 @@ struct volume_backend {
      * Without `detach` FAILED_PRECONDITION says that it is in use. After a failure it is still there.
      */
     MUST_CHECK enum status (*unmount)(void *arg, const char *path, bool detach, struct error *err);
+
+    /*
+     * Whether a layer is shown at the directory `point_fd` of `parent_fd` (O_PATH both), mounted by a
+     * predecessor.
+     *
+     * ret_bytes  how many bytes of memory it takes; untouched when there is none
+     */
+    bool (*is_mounted)(void *arg, int parent_fd, int point_fd, uint64_t *ret_bytes);
 };
 
 /* EROFS over a loop device over the layer's image, without suid and devices. Needs root. `arg` is NULL. */

@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +36,19 @@ static void
 free_textp(char **text)
 {
     free(*text);
+}
+
+/* What is looked at, and what of it stays. */
+struct place {
+    const char *root_path;
+    volume_keep_fn *keep;
+    void *arg;
+};
+
+static bool
+is_kept(const struct place *place, const char *name)
+{
+    return place->keep && place->keep(place->arg, name);
 }
 
 static bool
@@ -73,16 +86,22 @@ line_point(char *line)
     return point;
 }
 
+/* Whether the mount point is below the root and does not stay. */
 static bool
-is_below(const char *path, const char *root_path)
+is_leftover(const struct place *place, const char *path)
 {
-    size_t length = strlen(root_path);
-    return strncmp(path, root_path, length) == 0 && path[length] == '/' && path[length + 1] != '\0';
+    char name[NAME_MAX + 1];
+    size_t length = strlen(place->root_path);
+    if (strncmp(path, place->root_path, length) != 0 || path[length] != '/' || path[length + 1] == '\0')
+        return false;
+    path += length + 1;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(path, "/"), path);
+    return !is_kept(place, name);
 }
 
 /* The mount point below the root that was mounted last, as malloc()ed text in `ret`; NULL: there is none. */
 static enum status
-last_point(const char *root_path, char **ret, struct error *err)
+last_point(const struct place *place, char **ret, struct error *err)
 {
     CLEANUP(file_closep)
     FILE *file = fopen(MOUNTINFO_PATH, "re");
@@ -95,7 +114,7 @@ last_point(const char *root_path, char **ret, struct error *err)
     size_t line_size = 0;
     while (getline(&line, &line_size, file) >= 0) {
         const char *point = line_point(line);
-        if (!point || !is_below(point, root_path))
+        if (!point || !is_leftover(place, point))
             continue;
         free(found);
         found = strdup(point);
@@ -114,12 +133,12 @@ last_point(const char *root_path, char **ret, struct error *err)
  * nobody can enter any more, the mount ends with that process.
  */
 static enum status
-mounts_remove(const char *root_path, size_t *count, struct error *err)
+mounts_remove(const struct place *place, size_t *count, struct error *err)
 {
     for (;; (*count)++) {
         CLEANUP(free_textp)
         char *point = NULL;
-        TRY(last_point(root_path, &point, err));
+        TRY(last_point(place, &point, err));
         if (!point)
             return STATUS_OK;
         if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
@@ -129,18 +148,22 @@ mounts_remove(const char *root_path, size_t *count, struct error *err)
 }
 
 /* Removes the directory `name`, after the empty directories in it when `levels` allows to look inside. */
-static enum status directory_remove(int parent_fd, const char *name, const char *root_path, int levels,
+static enum status directory_remove(int parent_fd, const char *name, const struct place *place, int levels,
                                     struct error *err);
 
+/* What stays is asked about by its name directly below the root: where `levels` is still LEVELS. */
+enum { LEVELS = 1 };
+
 static enum status
-directory_empty(int dir_fd, const char *root_path, int levels, struct error *err)
+directory_empty(int dir_fd, const struct place *place, int levels, struct error *err)
 {
     /* A descriptor of its own: closedir() closes it, and reading moves its offset. */
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CLEANUP(dir_closep)
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
-        enum status status = error_set(err, STATUS_INTERNAL, errno, "read a directory in '%s'", root_path);
+        enum status status =
+            error_set(err, STATUS_INTERNAL, errno, "read a directory in '%s'", place->root_path);
         fd_closep(&fd);
         return status;
     }
@@ -148,37 +171,41 @@ directory_empty(int dir_fd, const char *root_path, int levels, struct error *err
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry && errno != 0)
-            return error_set(err, STATUS_INTERNAL, errno, "read a directory in '%s'", root_path);
+            return error_set(err, STATUS_INTERNAL, errno, "read a directory in '%s'", place->root_path);
         if (!entry)
             return STATUS_OK;
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            TRY(directory_remove(dir_fd, entry->d_name, root_path, levels, err));
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            !(levels == LEVELS && is_kept(place, entry->d_name)))
+            TRY(directory_remove(dir_fd, entry->d_name, place, levels, err));
     }
 }
 
 static enum status
-directory_remove(int parent_fd, const char *name, const char *root_path, int levels, struct error *err)
+directory_remove(int parent_fd, const char *name, const struct place *place, int levels, struct error *err)
 {
     if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0)
         return STATUS_OK;
     if (levels == 0 || (errno != ENOTEMPTY && errno != EEXIST))
         return error_set(err, STATUS_FAILED_PRECONDITION, errno,
-                         "'%s' in volume directory '%s' is no empty directory of ours", name, root_path);
+                         "'%s' in volume directory '%s' is no empty directory of ours", name,
+                         place->root_path);
     CLEANUP(fd_closep)
     int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "open '%s' in '%s'", name, root_path);
-    TRY(directory_empty(fd, root_path, levels - 1, err));
+        return error_set(err, STATUS_INTERNAL, errno, "open '%s' in '%s'", name, place->root_path);
+    TRY(directory_empty(fd, place, levels - 1, err));
     if (unlinkat(parent_fd, name, AT_REMOVEDIR) < 0)
-        return error_set(err, STATUS_INTERNAL, errno, "remove '%s' in '%s'", name, root_path);
+        return error_set(err, STATUS_INTERNAL, errno, "remove '%s' in '%s'", name, place->root_path);
     return STATUS_OK;
 }
 
 enum status
-volume_leftovers_remove(int root_fd, const char *root_path, size_t *ret_count, struct error *err)
+volume_leftovers_remove(int root_fd, const char *root_path, volume_keep_fn *keep, void *arg,
+                        size_t *ret_count, struct error *err)
 {
+    const struct place place = {.root_path = root_path, .keep = keep, .arg = arg};
     *ret_count = 0;
-    TRY(mounts_remove(root_path, ret_count, err));
+    TRY(mounts_remove(&place, ret_count, err));
     /* <id> may hold its mount points; those hold nothing. */
-    return directory_empty(root_fd, root_path, 1, err);
+    return directory_empty(root_fd, &place, LEVELS, err);
 }

@@ -3,7 +3,10 @@
  * family), so the mount lands on the very directory that was made for it, whatever happens to its path.
  */
 #include <errno.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "server/base/fd.h"
 #include "server/mounts/volume_backend.h"
@@ -56,8 +59,22 @@ real_unmount(void *arg, const char *path, bool detach, struct error *err)
     return STATUS_OK;
 }
 
+static bool
+real_is_mounted(void *arg, int parent_fd, int point_fd, uint64_t *ret_bytes)
+{
+    struct stat parent, point;
+    struct statfs system;
+    (void)arg;
+    if (fstat(parent_fd, &parent) < 0 || fstat(point_fd, &point) < 0 || fstatfs(point_fd, &system) < 0 ||
+        parent.st_dev == point.st_dev || system.f_type != EROFS_SUPER_MAGIC_V1)
+        return false;
+    *ret_bytes = (uint64_t)system.f_blocks * (uint64_t)system.f_bsize;
+    return true;
+}
+
 const struct volume_backend volume_backend_real = {
     .name = "real",
     .mount = real_mount,
     .unmount = real_unmount,
+    .is_mounted = real_is_mounted,
 };

@@ -46,7 +46,7 @@ root_owner_check(int fd, const char *path, struct error *err)
 }
 
 static enum status
-root_open(struct volume_table *table, const char *given, size_t *ret_leftovers, struct error *err)
+root_open(struct volume_table *table, const char *given, struct error *err)
 {
     table->root_fd = open(given, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (table->root_fd < 0)
@@ -56,7 +56,7 @@ root_open(struct volume_table *table, const char *given, size_t *ret_leftovers, 
     if (flock(table->root_fd, LOCK_EX | LOCK_NB) < 0)
         return error_set(err, errno == EWOULDBLOCK ? STATUS_FAILED_PRECONDITION : STATUS_INTERNAL, errno,
                          "volume directory '%s' is in use", table->root_path);
-    return volume_leftovers_remove(table->root_fd, table->root_path, ret_leftovers, err);
+    return STATUS_OK;
 }
 
 static void
@@ -65,6 +65,18 @@ table_free(struct volume_table *table)
     fd_closep(&table->root_fd);
     mutex_done(&table->volumes.lock);
     free(table);
+}
+
+static bool
+is_adopted(void *arg, const char *name)
+{
+    return volume_state(arg, name) != VOLUME_ABSENT;
+}
+
+enum status
+volume_table_sweep(struct volume_table *table, size_t *ret_count, struct error *err)
+{
+    return volume_leftovers_remove(table->root_fd, table->root_path, is_adopted, table, ret_count, err);
 }
 
 enum status
@@ -79,7 +91,10 @@ volume_table_open(const struct volume_options *options, struct volume_table **re
     table->backend_arg = options->backend_arg;
     table->layers = options->layers;
     table->root_fd = -1;
-    enum status status = root_open(table, options->directory, ret_leftovers, err);
+    enum status status = root_open(table, options->directory, err);
+    *ret_leftovers = 0;
+    if (status == STATUS_OK && !options->keep_leftovers)
+        status = volume_table_sweep(table, ret_leftovers, err);
     if (status != STATUS_OK) {
         table_free(table);
         return status;

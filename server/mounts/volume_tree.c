@@ -114,6 +114,36 @@ volume_tree_unmount(struct volume_tree *tree, const struct volume_plan *plan, bo
     return STATUS_OK;
 }
 
+static enum status
+not_whole(const struct volume_plan *plan, struct error *err)
+{
+    return error_set(err, STATUS_NOT_FOUND, 0, "volume '%s' is not mounted as a whole", plan->id);
+}
+
+enum status
+volume_tree_adopt(struct volume_tree *tree, const struct volume_plan *plan, size_t layer_count,
+                  volume_tree_found_fn *each, void *arg, struct error *err)
+{
+    assert(volume_tree_is_empty(tree));
+    CLEANUP(fd_closep)
+    int directory_fd = openat(plan->root_fd, plan->id, OPEN_FLAGS);
+    struct stat more;
+    if (directory_fd < 0 ||
+        fstatat(directory_fd, point_name(layer_count).text, &more, AT_SYMLINK_NOFOLLOW) == 0)
+        return not_whole(plan, err);
+    for (size_t i = 0; i < layer_count; i++) {
+        CLEANUP(fd_closep)
+        int point_fd = openat(directory_fd, point_name(i).text, OPEN_FLAGS);
+        uint64_t bytes;
+        if (point_fd < 0 ||
+            !plan->backend->is_mounted(plan->backend_arg, directory_fd, point_fd, &bytes) ||
+            !each(arg, i, bytes))
+            return not_whole(plan, err);
+    }
+    *tree = (struct volume_tree){.has_directory = true, .points = layer_count, .mounts = layer_count};
+    return STATUS_OK;
+}
+
 bool
 volume_tree_is_empty(const struct volume_tree *tree)
 {

@@ -44,6 +44,18 @@ MUST_CHECK enum status volume_tree_mount(struct volume_tree *tree, const struct 
 MUST_CHECK enum status volume_tree_unmount(struct volume_tree *tree, const struct volume_plan *plan,
                                            bool detach, struct error *err);
 
+/*
+ * Takes over what a predecessor built for the plan, completely or not at all: fills an empty tree.
+ *
+ * each  called for each layer with the bytes it takes, base first; false ends it
+ *
+ * NOT_FOUND: something of it is missing, or there is more than it would have built.
+ */
+typedef bool volume_tree_found_fn(void *arg, size_t layer, uint64_t bytes);
+MUST_CHECK enum status volume_tree_adopt(struct volume_tree *tree, const struct volume_plan *plan,
+                                         size_t layer_count, volume_tree_found_fn *each, void *arg,
+                                         struct error *err);
+
 /* Whether anything exists. */
 bool volume_tree_is_empty(const struct volume_tree *tree);
 

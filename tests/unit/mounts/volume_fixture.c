@@ -55,10 +55,17 @@ backend_unmount(void *arg, const char *path, bool detach, struct error *err)
     return volume_backend_fake.unmount(arg, path, detach, err);
 }
 
+static bool
+backend_is_mounted(void *arg, int parent_fd, int point_fd, uint64_t *ret_bytes)
+{
+    return volume_backend_fake.is_mounted(arg, parent_fd, point_fd, ret_bytes);
+}
+
 static const struct volume_backend backend_gated = {
     .name = "gated",
     .mount = backend_mount,
     .unmount = backend_unmount,
+    .is_mounted = backend_is_mounted,
 };
 
 enum status
@@ -69,6 +76,7 @@ table_open(struct fixture *fixture, struct volume_table **ret, struct error *err
         .layers = fixture->store,
         .backend = &backend_gated,
         .backend_arg = &fixture->fake,
+        .keep_leftovers = fixture->keep_leftovers,
     };
     size_t leftovers = 0;
     return volume_table_open(&options, ret, &leftovers, err);

@@ -27,6 +27,7 @@ struct fixture {
     struct layer_store *store;
     struct volume_fake fake;
     struct volume_table *table;
+    bool keep_leftovers; /* of the tables to come */
     size_t descriptors; /* with the table open and empty */
 };
 

@@ -27,6 +27,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/fd.h"
+#include "server/base/text.h"
 #include "server/mounts/volume.h"
 #include "tests/unit/mounts/layer_fixture.h"
 
@@ -115,6 +116,8 @@ image_make(const struct scratch *scratch, const char *name, const char *text)
         fail_msg("mkfs.erofs: status %d", status);
 }
 
+static bool keep_leftovers; /* of the tables to come */
+
 static enum status
 table_open(struct fixture *fixture, struct volume_table **ret, size_t *ret_leftovers, struct error *err)
 {
@@ -122,6 +125,7 @@ table_open(struct fixture *fixture, struct volume_table **ret, size_t *ret_lefto
         .directory = fixture->scratch.volumes,
         .layers = fixture->store,
         .backend = &volume_backend_real,
+        .keep_leftovers = keep_leftovers,
     };
     return volume_table_open(&options, ret, ret_leftovers, err);
 }
@@ -370,15 +374,12 @@ closing_the_table_detaches_even_a_busy_volume(void **state)
     volume_stack_unref(stack);
 }
 
+/* Another process mounts the volume "v" and is killed; the fixture has no table then. */
 static void
-mounts_of_a_killed_predecessor_are_removed_and_no_others(void **state)
+be_left_by_a_killed_predecessor(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
-    struct volume_stack *stack = mount_ok(fixture, "v", base_and_top, 2);
     struct error err;
     size_t leftovers = 0;
-    char path[SCRATCH_PATH_MAX + 16], sibling[SCRATCH_PATH_MAX + 16];
-    assert_ok(volume_drop(fixture->table, "v", &err), &err);
     assert_ok(volume_table_close(fixture->table, &err), &err);
     fixture->table = NULL;
     pid_t child = fork();
@@ -394,6 +395,50 @@ mounts_of_a_killed_predecessor_are_removed_and_no_others(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     assert_int_equal(mount_count(), fixture->mounts + 2);
+}
+
+static void
+a_volume_of_a_killed_predecessor_is_adopted_as_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+    struct volume_stack *stack = mount_ok(fixture, "v", base_and_top, 2), *adopted = NULL;
+    struct error err;
+    size_t leftovers = 0;
+    bool admitted;
+    uint8_t digests[2][LAYER_DIGEST_BYTES];
+    for (size_t i = 0; i < 2; i++)
+        assert_true(text_unhex(digests[i], LAYER_DIGEST_BYTES, stack->layers[i].digest));
+    assert_ok(volume_drop(fixture->table, "v", &err), &err);
+    be_left_by_a_killed_predecessor(fixture);
+
+    keep_leftovers = true;
+    assert_ok(table_open(fixture, &fixture->table, &leftovers, &err), &err);
+    keep_leftovers = false;
+    assert_ok(volume_adopt(fixture->table, "v", digests, 2, &err), &err);
+    assert_ok(volume_table_sweep(fixture->table, &leftovers, &err), &err);
+
+    assert_int_equal(leftovers, 0);
+    assert_true(layer_store_bytes(fixture->store) > 100000); /* a file of each layer alone has that */
+    assert_ok(volume_ref(fixture->table, "v", "c", &admitted, &adopted, &err), &err);
+    assert_string_equal(adopted->mounted_cim, stack->mounted_cim);
+    assert_true(file_is(adopted->layers[1].mount_point, "who", "top"));
+    volume_stack_unref(adopted);
+    assert_ok(volume_unref(fixture->table, "v", "c", &err), &err);
+    assert_ok(volume_unmount(fixture->table, "v", &err), &err);
+    assert_nothing_left(fixture, stack);
+    volume_stack_unref(stack);
+}
+
+static void
+mounts_of_a_killed_predecessor_are_removed_and_no_others(void **state)
+{
+    struct fixture *fixture = *state;
+    struct volume_stack *stack = mount_ok(fixture, "v", base_and_top, 2);
+    struct error err;
+    size_t leftovers = 0;
+    char path[SCRATCH_PATH_MAX + 16], sibling[SCRATCH_PATH_MAX + 16];
+    assert_ok(volume_drop(fixture->table, "v", &err), &err);
+    be_left_by_a_killed_predecessor(fixture);
     /* Something stranger: a mount over a mount, under a name that mountinfo has to escape. */
     snprintf(path, sizeof path, "%s/odd \\ #name", fixture->scratch.volumes);
     assert_int_equal(mkdir(path, 0700), 0);
@@ -529,6 +574,7 @@ main(void)
         TEST(a_failure_at_any_step_leaves_nothing),
         TEST(a_busy_volume_is_stuck_until_it_is_free),
         TEST(closing_the_table_detaches_even_a_busy_volume),
+        TEST(a_volume_of_a_killed_predecessor_is_adopted_as_it_is),
         TEST(mounts_of_a_killed_predecessor_are_removed_and_no_others),
         TEST(a_loop_device_whose_node_is_missing_gets_one),
         TEST(volumes_mounted_at_once_get_devices_of_their_own),

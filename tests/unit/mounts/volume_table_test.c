@@ -193,6 +193,50 @@ empty_directories_of_a_predecessor_are_removed(void **state)
 }
 
 static void
+volumes_of_a_predecessor_are_adopted_and_the_rest_is_swept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    struct volume_stack *stack = NULL;
+    bool admitted;
+    size_t swept;
+    uint8_t digests[2][LAYER_DIGEST_BYTES] = {{1}, {2}};
+    int dir = close_first(fixture);
+    static const char *const paths[] = {"v", "v/0", "v/1", "w", "w/0", "x", "x/0", "x/1", "x/2"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        assert_int_equal(mkdirat(dir, paths[i], 0700), 0);
+    close(dir);
+    fixture->keep_leftovers = true;
+    assert_ok(table_open(fixture, &fixture->table, &err), &err);
+    assert_int_equal(entries_in(fixture->scratch.volumes), 3);
+
+    assert_ok(volume_adopt(fixture->table, "v", digests, 2, &err), &err);
+    assert_int_equal(volume_adopt(fixture->table, "v", digests, 2, &err), STATUS_ALREADY_EXISTS);
+    assert_int_equal(volume_adopt(fixture->table, "w", digests, 2, &err), STATUS_NOT_FOUND); /* too few */
+    assert_int_equal(volume_adopt(fixture->table, "x", digests, 2, &err), STATUS_NOT_FOUND); /* too many */
+    assert_int_equal(volume_adopt(fixture->table, "y", digests, 2, &err), STATUS_NOT_FOUND);
+    assert_int_equal(volume_adopt(fixture->table, "../v", digests, 2, &err), STATUS_INVALID_ARGUMENT);
+    assert_int_equal(volume_adopt(fixture->table, "y", digests, 0, &err), STATUS_INVALID_ARGUMENT);
+    assert_ok(volume_table_sweep(fixture->table, &swept, &err), &err);
+
+    assert_int_equal(entries_in(fixture->scratch.volumes), 1);
+    assert_int_equal(volume_state(fixture->table, "v"), VOLUME_MOUNTED);
+    assert_ok(volume_ref(fixture->table, "v", C1, &admitted, &stack, &err), &err);
+    assert_false(admitted);
+    assert_int_equal(stack->layer_count, 2);
+    assert_memory_equal(stack->layers[1].digest, "0200", 4);
+    assert_non_null(strstr(stack->layers[1].mount_point, "/v/1"));
+    /* SHA-256 of both raw digests. */
+    assert_int_equal(strlen(stack->mounted_cim), 64);
+    volume_stack_unref(stack);
+    assert_int_equal(volume_unmount(fixture->table, "v", &err), STATUS_FAILED_PRECONDITION); /* held */
+    assert_ok(volume_unref(fixture->table, "v", C1, &err), &err);
+    assert_ok(volume_unmount(fixture->table, "v", &err), &err);
+    assert_int_equal(entries_in(fixture->scratch.volumes), 0);
+    assert_int_equal(layer_store_bytes(fixture->store), 0);
+}
+
+static void
 what_a_table_does_not_make_is_refused_and_left_alone(void **state)
 {
     struct fixture *fixture = *state;
@@ -287,6 +331,7 @@ main(void)
         TEST(closing_the_table_says_what_could_not_be_taken_down),
         TEST(a_second_table_on_the_directory_is_refused),
         TEST(empty_directories_of_a_predecessor_are_removed),
+        TEST(volumes_of_a_predecessor_are_adopted_and_the_rest_is_swept),
         TEST(what_a_table_does_not_make_is_refused_and_left_alone),
         TEST(a_directory_deeper_than_a_table_makes_is_refused),
         TEST(a_directory_that_is_not_ours_alone_is_refused),
