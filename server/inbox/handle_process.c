@@ -44,7 +44,7 @@ execute_commit(struct execute *execute, uint32_t *ret_id, struct error *err)
         if (status != STATUS_OK)
             fd_closep(&execute->call.terminal_fd);
     }
-    if (status == STATUS_OK && request_is_answered(execute->req))
+    if (status == STATUS_OK && !request_claim_answer(execute->req)) /* the deadline says nothing any more */
         status = error_set(err, STATUS_DEADLINE_EXCEEDED, 0, "the process was started too late");
     if (status == STATUS_OK)
         status = process_announce(process, ret_id, err);
