@@ -71,7 +71,7 @@ struct volume_options {
     const char *directory;      /* where volumes are mounted; must exist */
     struct layer_store *layers; /* borrowed; closed after the table */
     const struct volume_backend *backend;
-    void *backend_arg; /* for the back end; NULL for the real one */
+    void *backend_arg;   /* for the back end; NULL for the real one */
     bool keep_leftovers; /* what a predecessor left stays, for volume_adopt() and volume_table_sweep() */
 };
 
@@ -95,6 +95,10 @@ MUST_CHECK enum status volume_table_open(const struct volume_options *options, s
  * fine.
  */
 MUST_CHECK enum status volume_table_close(struct volume_table *table, struct error *err);
+
+/* As volume_table_close(), but leaves volumes that somebody holds to a successor: their containers live on.
+ */
+MUST_CHECK enum status volume_table_leave(struct volume_table *table, struct error *err);
 
 /*
  * Reserves `id`, then reads and hashes the layers: all of them or none.

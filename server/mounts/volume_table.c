@@ -118,13 +118,13 @@ volume_take(struct volume_table *table)
     return volume;
 }
 
-enum status
-volume_table_close(struct volume_table *table, struct error *err)
+static enum status
+table_end(struct volume_table *table, bool leave_held, struct error *err)
 {
-    if (!table)
-        return STATUS_OK;
     enum status outcome = STATUS_OK;
     for (struct volume *volume; (volume = volume_take(table)) != NULL; volume_free(volume)) {
+        if (leave_held && volume->hold_count > 0)
+            continue;
         struct volume_plan plan = volume_table_plan(table, volume);
         struct error failure;
         enum status status = volume_tree_unmount(&volume->tree, &plan, true, &failure);
@@ -135,6 +135,18 @@ volume_table_close(struct volume_table *table, struct error *err)
     }
     table_free(table);
     return outcome;
+}
+
+enum status
+volume_table_close(struct volume_table *table, struct error *err)
+{
+    return table ? table_end(table, false, err) : STATUS_OK;
+}
+
+enum status
+volume_table_leave(struct volume_table *table, struct error *err)
+{
+    return table_end(table, true, err);
 }
 
 struct volume_plan

@@ -135,8 +135,7 @@ volume_tree_adopt(struct volume_tree *tree, const struct volume_plan *plan, size
         CLEANUP(fd_closep)
         int point_fd = openat(directory_fd, point_name(i).text, OPEN_FLAGS);
         uint64_t bytes;
-        if (point_fd < 0 ||
-            !plan->backend->is_mounted(plan->backend_arg, directory_fd, point_fd, &bytes) ||
+        if (point_fd < 0 || !plan->backend->is_mounted(plan->backend_arg, directory_fd, point_fd, &bytes) ||
             !each(arg, i, bytes))
             return not_whole(plan, err);
     }

@@ -350,6 +350,9 @@ check_envelope(const struct live_request *live, struct error *err)
     if (config->policy_is_set && !live->public.method->before_policy && !config->policy_is_set(config->app))
         return error_set_hresult(err, STATUS_FAILED_PRECONDITION, HRESULT_FAIL,
                                  "%s: no security policy is set", live->public.method->name);
+    if (config->is_ready && !live->public.method->before_policy && !config->is_ready(config->app))
+        return error_set(err, STATUS_UNAVAILABLE, 0, "%s: it is not known yet which containers there are",
+                         live->public.method->name);
     if (live->public.method->resource)
         return rpc_method_check_type(live->public.method, call->modify_settings->request_type, err);
     return STATUS_OK;

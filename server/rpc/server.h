@@ -24,6 +24,7 @@ struct rpc_server_config {
     struct timers *timers;                  /* borrowed likewise */
     const char *module_name;                /* in error records: "gcs-sidecar", "gcs-inbox" */
     bool accepts_approval;                  /* requests may carry Approval: only the inbox's server */
+    bool (*is_ready)(void *app);            /* likewise, once a policy is set; NULL: always */
     bool (*policy_is_set)(void *app);       /* whether methods without before_policy may run; NULL: always */
     void *app;                              /* given to handlers as req->app */
     struct metrics *metrics; /* where it registers its figures; borrowed likewise; NULL: counts nothing */

@@ -1,6 +1,7 @@
 #include "server/rpc/wire_limits.h"
 
 #include "gcs/v1/bridge.pb-c.h"
+#include "gcs/v1/tag.pb-c.h"
 #include "server/base/error.h"
 #include "server/base/limits.h"
 
@@ -58,6 +59,7 @@ static const struct wire_limit rows[] = {
     ROW(process_object, 4, 1, LIMIT_TAG_BYTES),            /* tag */
     ROW(dump_stacks_response, 1, 1, LIMIT_STACKS_BYTES),   /* guest_stacks */
     ROW(get_properties_response, 4, LIMIT_PROCESS_PAGE, 0),   /* processes */
+    ROW(policy_tag, 6, LIMIT_TAG_BYTES, 0),                /* candidates */
     ROW(watch_events_response, 1, LIMIT_EVENTS, 0),        /* events */
     ROW(read_stream_response, 2, 1, LIMIT_STREAM_CHUNK_BYTES), /* data */
     ROW(block_cims_response, 1, LIMIT_LAYERS, LIMIT_NAME_BYTES), /* layer_digests */

@@ -9,7 +9,7 @@
 
 struct process {
     uint32_t id;
-    bool is_init, allow_stdio, exited;
+    bool is_init, allow_stdio, exited, is_restricted;
     bool nameless; /* its exit came before the answer that names it: only container_add_process() sees it */
     char **args;
     size_t args_count;
@@ -25,6 +25,7 @@ struct container {
     struct directory_hold *hold;
     struct container_mounts mounts;
     bool allow_stdio;
+    bool is_restricted;  /* adopted, without what was approved for it */
     struct process init; /* id 0: not started; part of the container, so that a start that worked cannot fail
                             here for lack of memory */
     struct process *processes; /* the others */
@@ -227,6 +228,21 @@ container_combine(struct container_table *table, const char *id, const char *vol
     return status;
 }
 
+enum status
+container_adopt(struct container_table *table, const struct container_adoption *adoption, struct error *err)
+{
+    TRY(container_combine(table, adoption->id, adoption->volume_id ? adoption->volume_id : "",
+                          adoption->scratch_target, err));
+    mutex_lock(&table->state.lock);
+    struct container *container = find(table, adoption->id);
+    container->state = adoption->state;
+    container->is_restricted = adoption->is_restricted;
+    container->allow_stdio = adoption->allow_stdio;
+    container->hold = adoption->hold;
+    mutex_unlock(&table->state.lock);
+    return STATUS_OK;
+}
+
 /* -1 when the state does not allow the step. */
 static int
 next_state(const struct container *container, enum container_step step)
@@ -258,6 +274,17 @@ enter_state(struct container_table *table, struct container *container, enum con
     }
 }
 
+static enum status
+restriction_check(const struct container *container, struct error *err)
+{
+    return container->is_restricted
+               ? error_set_hresult(err, STATUS_FAILED_PRECONDITION, HRESULT_INVALID_STATE,
+                                   "container %s: what a former sidecar approved for it is not known any "
+                                   "more: it can only be waited for, shut down and deleted",
+                                   container->id)
+               : STATUS_OK;
+}
+
 enum status
 container_take_step(struct container_table *table, const char *id, enum container_step step,
                     struct error *err)
@@ -265,6 +292,8 @@ container_take_step(struct container_table *table, const char *id, enum containe
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK && (step == STEP_CREATE || step == STEP_START))
+        status = restriction_check(container, err);
     int state = status == STATUS_OK ? next_state(container, step) : -1;
     if (state >= 0)
         enter_state(table, container, (enum container_state)state);
@@ -289,6 +318,8 @@ container_check_running(struct container_table *table, const char *id, struct er
                                    container->state == CONTAINER_STOPPED ? HRESULT_SYSTEM_ALREADY_STOPPED
                                                                          : HRESULT_INVALID_STATE,
                                    "container %s: is %s, not running", id, state_names[container->state]);
+    if (status == STATUS_OK)
+        status = restriction_check(container, err);
     mutex_unlock(&table->state.lock);
     return status;
 }
@@ -299,6 +330,18 @@ container_check_known(struct container_table *table, const char *id, struct erro
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
+    mutex_unlock(&table->state.lock);
+    return status;
+}
+
+enum status
+container_check_unrestricted(struct container_table *table, const char *id, struct error *err)
+{
+    struct container *container;
+    mutex_lock(&table->state.lock);
+    enum status status = find_or_error(table, id, &container, err);
+    if (status == STATUS_OK)
+        status = restriction_check(container, err);
     mutex_unlock(&table->state.lock);
     return status;
 }
@@ -321,10 +364,11 @@ container_ground(struct container_table *table, const char *id, struct arena *ar
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK) {
-        *ret_volume_id = arena_strndup(arena, container->volume_id, strlen(container->volume_id));
+        const char *volume_id = container->volume_id;
+        *ret_volume_id = volume_id[0] ? arena_strndup(arena, volume_id, strlen(volume_id)) : NULL;
         *ret_scratch_target =
             arena_strndup(arena, container->scratch_target, strlen(container->scratch_target));
-        if (!*ret_volume_id || !*ret_scratch_target)
+        if ((volume_id[0] && !*ret_volume_id) || !*ret_scratch_target)
             status = error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
     }
     mutex_unlock(&table->state.lock);
@@ -570,6 +614,31 @@ container_add_process(struct container_table *table, const char *id, uint32_t pr
     return status;
 }
 
+static enum status
+process_enter(struct container_table *table, const char *id, uint32_t process_id,
+              const struct container_process *process, struct error *err)
+{
+    if (process->is_init)
+        return container_set_init(table, id, process_id, process->allow_stdio, err);
+    return container_add_process(table, id, process_id, process->allow_stdio, &process->args, err);
+}
+
+enum status
+container_adopt_process(struct container_table *table, const char *id, uint32_t process_id,
+                        const struct container_process *process, struct error *err)
+{
+    TRY(process_enter(table, id, process_id, process, err));
+    mutex_lock(&table->state.lock);
+    struct container *container = find(table, id);
+    struct process *added = container ? process_find(container, process_id) : NULL;
+    if (added) {
+        added->exited = process->exited;
+        added->is_restricted = process->is_restricted;
+    }
+    mutex_unlock(&table->state.lock);
+    return STATUS_OK;
+}
+
 /* Copies what a decision needs into the arena. */
 static enum status
 process_copy(const struct process *process, struct arena *arena, struct container_process *ret,
@@ -586,6 +655,7 @@ process_copy(const struct process *process, struct arena *arena, struct containe
     *ret = (struct container_process){.is_init = process->is_init,
                                       .allow_stdio = process->allow_stdio,
                                       .exited = process->exited,
+                                      .is_restricted = process->is_restricted,
                                       .args = {.items = items, .count = process->args_count}};
     return STATUS_OK;
 }

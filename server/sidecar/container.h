@@ -73,6 +73,12 @@ enum container_step {
 
 struct container_table;
 
+struct container_process {
+    bool is_init, allow_stdio, exited;
+    bool is_restricted;         /* of a predecessor, and what was approved for it is not known */
+    struct policy_strings args; /* in the arena */
+};
+
 const char *container_state_name(enum container_state state);
 
 struct container_table *container_table_new(void); /* aborts without memory: start-up only */
@@ -107,10 +113,16 @@ MUST_CHECK enum status container_check_running(struct container_table *table, co
 MUST_CHECK enum status container_check_known(struct container_table *table, const char *id,
                                              struct error *err);
 
+/* Checks that the container exists and that what was approved for it is known. NOT_FOUND, or
+ * FAILED_PRECONDITION. */
+MUST_CHECK enum status container_check_unrestricted(struct container_table *table, const char *id,
+                                                    struct error *err);
+
 /* The state now; ABSENT for an unknown id. */
 enum container_state container_state(struct container_table *table, const char *id);
 
-/* The names of what the container stands on, copied into the arena. */
+/* The names of what the container stands on, copied into the arena. The volume is NULL when the container
+ * holds none: it was adopted, and its volume was not. */
 MUST_CHECK enum status container_ground(struct container_table *table, const char *id, struct arena *arena,
                                         const char **ret_volume_id, const char **ret_scratch_target,
                                         struct error *err);
@@ -149,6 +161,29 @@ struct directory_hold *container_take_hold(struct container_table *table, const 
  */
 bool container_allows_stdio(struct container_table *table, const char *id);
 
+/* -- what a predecessor has made
+ * ----------------------------------------------------------------------------------- */
+
+struct container_adoption {
+    const char *id;
+    enum container_state state; /* COMBINED, CREATED, RUNNING or STOPPED */
+    const char *scratch_target;
+    const char *volume_id; /* that it holds; NULL: none */
+    bool
+        is_restricted; /* what was approved for it is not known: it cannot be created, started or exec'd in */
+    bool allow_stdio;
+    struct directory_hold *hold; /* taken on success; NULL: none */
+};
+
+/* Puts it into the table. ALREADY_EXISTS, RESOURCE_EXHAUSTED. */
+MUST_CHECK enum status container_adopt(struct container_table *table,
+                                       const struct container_adoption *adoption, struct error *err);
+
+/* Takes note of a process of an adopted container. Statuses as container_add_process(). */
+MUST_CHECK enum status container_adopt_process(struct container_table *table, const char *id,
+                                               uint32_t process_id, const struct container_process *process,
+                                               struct error *err);
+
 /* -- processes
  * ------------------------------------------------------------------------------------------------------ */
 
@@ -166,11 +201,6 @@ MUST_CHECK enum status container_add_process(struct container_table *table, cons
 
 /* Whether another process may be added now. */
 MUST_CHECK enum status container_check_room(struct container_table *table, const char *id, struct error *err);
-
-struct container_process {
-    bool is_init, allow_stdio, exited;
-    struct policy_strings args; /* in the arena */
-};
 
 /* Looks a process up. NOT_FOUND: the container (SYSTEM_NOT_FOUND) or the process (ELEMENT_NOT_FOUND) is
  * unknown. */

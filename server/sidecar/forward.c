@@ -4,6 +4,7 @@
 
 #include "server/base/limits.h"
 #include "server/sidecar/sidecar.h"
+#include "server/sidecar/tag.h"
 
 /* What a request in flight needs; in the request's arena. */
 struct flight {
@@ -22,10 +23,26 @@ forward_call(const struct request *req)
     return call;
 }
 
+Gcs__V1__Approval
+forward_approval(struct request *req, const struct gate_record *record)
+{
+    struct sidecar *sidecar = req->app;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    if (policy_gate_has_changed(record) && strcmp(req->call->container_id, UVM_CONTAINER_ID) != 0)
+        approval.container_tag = tag_of_container(sidecar->gate, &req->arena, req->call->container_id);
+    return approval;
+}
+
 bool
 forward_nothing_is_left(const struct error *err)
 {
     return err->status == STATUS_NOT_FOUND || err->status == STATUS_UNAVAILABLE;
+}
+
+static void
+not_there(struct error *err)
+{
+    (void)error_set(err, STATUS_UNAVAILABLE, 0, "the inbox is not connected, or the guest is shutting down");
 }
 
 static void
@@ -42,8 +59,7 @@ landed(void *arg, const Gcs__V1__Response *response, const struct error *err)
                           response->message);
         err = &refusal;
     } else if (err->status == STATUS_UNAVAILABLE) { /* the guest's own paths are no business of the host's */
-        (void)error_set(&refusal, STATUS_UNAVAILABLE, 0,
-                        "the inbox is not connected, or the guest is shutting down");
+        not_there(&refusal);
         err = &refusal;
     }
     flight->then(flight->req, NULL, err);
@@ -57,6 +73,11 @@ send(struct request *req, Gcs__V1__Request *call, uint32_t timeout_ms, forward_f
     struct flight *flight = ARENA_NEW(&req->arena, struct flight, 1);
     if (!flight) {
         error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
+        then(req, NULL, &err);
+        return;
+    }
+    if (!atomic_load(&sidecar->inbox_agrees)) {
+        not_there(&err);
         then(req, NULL, &err);
         return;
     }

@@ -12,6 +12,7 @@
 #include "gcs/v1/bridge.pb-c.h"
 #include "server/base/error.h"
 #include "server/rpc/request.h"
+#include "server/sidecar/policy_gate.h"
 
 /*
  * The inbox has answered, or cannot any more.
@@ -43,6 +44,10 @@ void forward_relay(struct request *req, const Gcs__V1__Response *response, const
 /* The call that passes the request on as it was approved: its container, activity and body, encoded anew, and
  * its trace with the request as the parent. Where the handler changes something it replaces the body. */
 Gcs__V1__Request forward_call(const struct request *req);
+
+/* An approval with the container's tag after a decision that changed its state; without, when nothing changed
+ * or the request is about the UVM, which has none. */
+Gcs__V1__Approval forward_approval(struct request *req, const struct gate_record *record);
 
 /* A forward_fn for a request whose policy record is in req->slot: commits it when the inbox did what was
  * decided, undoes it otherwise, and relays. */

@@ -147,7 +147,9 @@ forward_approved(struct request *req, const struct mount_change *change)
     container_mount.mount = &mount;
     Gcs__V1__ModifySettings settings = *req->call->modify_settings;
     settings.container_mount = &container_mount;
+    Gcs__V1__Approval approval = forward_approval(req, change->base.record);
     Gcs__V1__Request call = forward_call(req);
+    call.approval = &approval;
     call.modify_settings = &settings;
     forward(req, &call, mounted);
 }

@@ -21,6 +21,7 @@
 #include "server/sidecar/process_check.h"
 #include "server/sidecar/registry_check.h"
 #include "server/sidecar/sidecar.h"
+#include "server/sidecar/tag.h"
 
 /* A create on its way; in the request's arena, as req->slot. */
 struct create {
@@ -170,7 +171,10 @@ static void
 delete_unwanted(struct request *req)
 {
     Gcs__V1__DeleteContainerState body = GCS__V1__DELETE_CONTAINER_STATE__INIT;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    approval.forget_id = true; /* the host has never heard of it, and may create it yet */
     Gcs__V1__Request call = forward_call(req);
+    call.approval = &approval;
     call.body_case = GCS__V1__REQUEST__BODY_DELETE_CONTAINER_STATE;
     call.delete_container_state = &body;
     forward(req, &call, unwanted_deleted);
@@ -272,6 +276,7 @@ forward_approved(struct request *req)
         approval.security_context_directory = sidecar->security_context;
     }
     approval.allow_stdio = create->verdict.allow_stdio;
+    approval.tag = tag_of_container(sidecar->gate, &req->arena, req->call->container_id);
     Gcs__V1__Request call = forward_call(req);
     call.approval = &approval;
     call.create_container = &body;

@@ -10,6 +10,7 @@
 #include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/process_check.h"
 #include "server/sidecar/sidecar.h"
+#include "server/sidecar/tag.h"
 
 /* -- execute
  * -------------------------------------------------------------------------------------------------------- */
@@ -51,8 +52,7 @@ executed(struct request *req, const Gcs__V1__Response *response, const struct er
     const struct policy_strings args = policy_strings_of(process->args, process->n_args);
     struct error failure;
     if (!response) {
-        if (err->status == STATUS_DEADLINE_EXCEEDED) /* the inbox's own: it may run, and has no name */
-            sidecar_set_inconsistent(sidecar, err);
+        /* Also when the inbox itself has given up: then it kills what may run yet. */
         policy_gate_undo(TAKE_PTR(execution->record));
         request_reject(req, err);
         return;
@@ -113,6 +113,7 @@ execute_approved(struct request *req, const struct execution *execution, Gcs__V1
 void
 handle_execute_process(struct request *req)
 {
+    struct sidecar *sidecar = req->app;
     struct error err;
     struct execution *execution = ARENA_NEW(&req->arena, struct execution, 1);
     if (!execution) {
@@ -130,12 +131,26 @@ handle_execute_process(struct request *req)
     }
     Gcs__V1__ExecuteProcess body = GCS__V1__EXECUTE_PROCESS__INIT;
     body.process = &process;
-    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    Gcs__V1__Approval approval = forward_approval(req, execution->record);
     approval.allow_stdio = execution->verdict.allow_stdio;
+    approval.tag = tag_of_process(sidecar->gate, &req->arena, req->call->execute_process->process,
+                                  execution->verdict.allow_stdio);
     Gcs__V1__Request call = forward_call(req);
     call.approval = &approval;
     call.execute_process = &body;
     forward(req, &call, executed);
+}
+
+/* What a predecessor has started and left no readable tag of can be waited for, and nothing else. */
+static enum status
+process_check_known(uint32_t process_id, const struct container_process *process, struct error *err)
+{
+    return process->is_restricted
+               ? error_set(err, STATUS_FAILED_PRECONDITION, 0,
+                           "process %u: what a former sidecar approved for it is not known any more: it can "
+                           "only be waited for",
+                           process_id)
+               : STATUS_OK;
 }
 
 /* -- wait
@@ -230,6 +245,7 @@ signal_decide(struct request *req, struct error *err)
     const char *id = req->call->container_id;
     struct container_process process;
     TRY(container_find_process(sidecar->containers, id, signal->process_id, &req->arena, &process, err));
+    TRY(process_check_known(signal->process_id, &process, err));
     struct policy_request question = {
         .point = POLICY_SIGNAL_CONTAINER_PROCESS,
         .signal = {.container_id = id,
@@ -254,7 +270,9 @@ handle_signal_process(struct request *req)
         request_reject(req, &err);
         return;
     }
+    Gcs__V1__Approval approval = forward_approval(req, req->slot);
     Gcs__V1__Request call = forward_call(req);
+    call.approval = &approval;
     forward(req, &call, forward_settle);
 }
 
@@ -268,6 +286,7 @@ stream_check(struct request *req, uint32_t process_id, struct error *err)
     struct container_process process;
     TRY(container_find_process(sidecar->containers, req->call->container_id, process_id, &req->arena,
                                &process, err));
+    TRY(process_check_known(process_id, &process, err));
     if (!process.allow_stdio)
         return error_set(err, STATUS_PERMISSION_DENIED, 0,
                          "process %u: the policy denies its standard streams", process_id);

@@ -9,6 +9,7 @@
 #include "server/rpc/request.h"
 #include "server/sidecar/settings_change.h"
 #include "server/sidecar/sidecar.h"
+#include "server/sidecar/tag.h"
 #include "server/sidecar/volumes.h"
 
 /* A request of this file between its decision and the inbox's answer; in the request's arena, as req->slot.
@@ -78,6 +79,18 @@ scratch_decide(struct request *req, struct error *err)
     return policy_gate_decide(sidecar->gate, &question, &req->arena, &verdict, &change->base.record, err);
 }
 
+static void
+forward_scratch(struct request *req)
+{
+    struct sidecar *sidecar = req->app;
+    const struct root_change *change = req->slot;
+    const char *target = req->call->modify_settings->container_scratch->target;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    if (change->base.adds)
+        approval.tag = tag_of_scratch(sidecar->gate, &req->arena, target);
+    settings_forward(req, change->base.adds ? &approval : NULL, scratch_changed);
+}
+
 void
 handle_container_scratch(struct request *req)
 {
@@ -85,7 +98,7 @@ handle_container_scratch(struct request *req)
     if (scratch_decide(req, &err) != STATUS_OK)
         request_reject(req, &err);
     else
-        settings_forward(req, NULL, scratch_changed);
+        forward_scratch(req);
 }
 
 /* -- combined layers
@@ -183,6 +196,8 @@ combine_prepare(struct request *req, Gcs__V1__Approval *approval, struct error *
         else
             approval->lower_directories[approval->n_lower_directories++] = copy;
     }
+    approval->tag = tag_of_root(sidecar->gate, &req->arena, req->call->container_id, layers->scratch_target,
+                                layers->volume_id, stack);
     volume_stack_unref(stack);
     if (!approval->lower_directories)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
@@ -198,8 +213,9 @@ uncombined(struct request *req, const Gcs__V1__Response *response, const struct 
     struct error failure;
     bool gone = response || err->status == STATUS_NOT_FOUND;
     /* The admission goes with the container, or a volume that outlives thousands of them would run full. */
-    if (gone && (volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK ||
-                 volume_dismiss(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK))
+    if (gone && change->volume_id &&
+        (volume_unref(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK ||
+         volume_dismiss(sidecar->volumes, change->volume_id, id, &failure) != STATUS_OK))
         sidecar_set_inconsistent(sidecar, &failure);
     if (container_take_step(sidecar->containers, id, gone ? STEP_UNCOMBINED : STEP_UNCOMBINE_FAILED,
                             &failure) != STATUS_OK)

@@ -6,6 +6,7 @@
 #include "server/mounts/security_context.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/health.h"
+#include "server/sidecar/inbox_sync.h"
 #include "server/sidecar/sidecar.h"
 
 void
@@ -87,13 +88,10 @@ set_policy(struct request *req, struct error *err)
 void
 handle_set_policy(struct request *req)
 {
+    struct sidecar *sidecar = req->app;
     struct error err;
-    Gcs__V1__Response response = request_response(req);
-    Gcs__V1__ModifySettingsResponse body = GCS__V1__MODIFY_SETTINGS_RESPONSE__INIT;
-    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SETTINGS;
-    response.modify_settings = &body;
     if (set_policy(req, &err) == STATUS_OK)
-        request_reply(req, &response);
+        inbox_sync_policy_set(sidecar->sync, req); /* which answers */
     else
         request_reject(req, &err);
 }

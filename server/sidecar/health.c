@@ -16,7 +16,8 @@ health_look(struct sidecar *sidecar, struct health *ret)
 {
     *ret = (struct health){
         .policy_set = policy_gate_is_set(sidecar->gate),
-        .inbox_connected = atomic_load(&sidecar->inbox_connected),
+        .inbox_connected = atomic_load(policy_gate_is_set(sidecar->gate) ? &sidecar->inbox_agrees
+                                                                         : &sidecar->inbox_connected),
         .inconsistent = atomic_load(&sidecar->inconsistent),
     };
     bool silent = ret->inbox_connected && atomic_load(&sidecar->inbox_silent);

@@ -8,6 +8,7 @@
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/rpc/request.h"
+#include "server/sidecar/inbox_sync.h"
 #include "server/sidecar/sidecar.h"
 
 /* How long to wait before asking again an inbox that is there but did not tell: not at once, since one that
@@ -18,6 +19,7 @@ struct inbox_watch {
     struct sidecar *sidecar;
     _Atomic(struct caller *) inbox; /* NULL until inbox_watch_start() */
     _Atomic uint64_t seen;          /* the last event of this inbox that was passed on */
+    _Atomic uint64_t known;         /* events up to this one are in the tables already */
     atomic_bool asking;             /* a WatchEvents is under way */
     struct timer again;
     struct timer look; /* asks for a sign of life; always armed, or an answer is awaited */
@@ -85,8 +87,6 @@ void
 inbox_watch_start(struct inbox_watch *watch, struct caller *inbox)
 {
     atomic_store(&watch->inbox, inbox);
-    if (atomic_load(&watch->sidecar->inbox_connected)) /* it was there before the caller was known */
-        ask(watch);
     look_again(watch);
 }
 
@@ -113,7 +113,7 @@ is_exit_of_init(Gcs__V1__EventType type)
 
 /* Brings the table up to date and tells the host. An exit is told once, whatever the inbox says. */
 static void
-take_event(struct sidecar *sidecar, const Gcs__V1__Event *from)
+take_event(struct sidecar *sidecar, const Gcs__V1__Event *from, bool is_known)
 {
     struct event event = {
         .timestamp_us = from->timestamp_us,
@@ -123,6 +123,10 @@ take_event(struct sidecar *sidecar, const Gcs__V1__Event *from)
         .exit_code_unknown = from->exit_code_unknown,
     };
     memcpy(event.container_id, from->container_id, strnlen(from->container_id, LIMIT_CONTAINER_ID_BYTES));
+    if (is_known) {
+        event_log_append(sidecar->events, &event);
+        return;
+    }
     if (from->type == GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED || is_exit_of_init(from->type))
         container_process_exited(sidecar->containers, event.container_id, from->process_id);
     if (is_exit_of_init(from->type) && !container_exited(sidecar->containers, event.container_id))
@@ -137,7 +141,7 @@ not_told(struct inbox_watch *watch, const char *reason)
 {
     atomic_store(&watch->asking, false);
     LOG_DEBUG("no events from the inbox", LOG_TEXT("reason", reason));
-    if (atomic_load(&watch->sidecar->inbox_connected) &&
+    if (atomic_load(&watch->sidecar->inbox_agrees) &&
         timer_arm(&watch->again, clock_now_ns() + AGAIN_NS) != STATUS_OK)
         LOG_ERROR("no memory to ask the inbox for events again");
 }
@@ -150,7 +154,7 @@ take_events(struct inbox_watch *watch, const Gcs__V1__WatchEventsResponse *body)
     for (size_t i = 0; i < body->n_events; i++) {
         if (body->events[i]->seq <= seen)
             continue;
-        take_event(watch->sidecar, body->events[i]);
+        take_event(watch->sidecar, body->events[i], body->events[i]->seq <= atomic_load(&watch->known));
         seen = body->events[i]->seq;
     }
     atomic_store(&watch->seen, seen);
@@ -187,7 +191,7 @@ static void
 ask(struct inbox_watch *watch)
 {
     struct caller *inbox = atomic_load(&watch->inbox);
-    if (!inbox || atomic_exchange(&watch->asking, true))
+    if (!inbox || !atomic_load(&watch->sidecar->inbox_agrees) || atomic_exchange(&watch->asking, true))
         return;
     struct error err;
     if (send_watch(watch, inbox, LIMIT_PARK_MS, LIMIT_PARK_MS + 10000, answered, watch, &err) != STATUS_OK)
@@ -243,17 +247,12 @@ inbox_watch_catch_up(struct inbox_watch *watch, struct request *req, inbox_watch
     catch_up_ask(catch_up);
 }
 
-static void
-report_lost(void *arg, const char *id, uint32_t init_process_id)
+void
+inbox_watch_resume(struct inbox_watch *watch, uint64_t known_through)
 {
-    struct sidecar *sidecar = arg;
-    if (!container_exited(sidecar->containers, id))
-        return;
-    struct event event = {.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT,
-                          .process_id = init_process_id,
-                          .exit_code_unknown = true};
-    memcpy(event.container_id, id, strnlen(id, LIMIT_CONTAINER_ID_BYTES));
-    event_log_append(sidecar->events, &event);
+    if (known_through > 0)
+        atomic_store(&watch->known, known_through);
+    ask(watch);
 }
 
 void
@@ -264,11 +263,9 @@ inbox_watch_state(void *arg, enum caller_state state, const Gcs__V1__NegotiateRe
     (void)negotiated;
     atomic_store(&watch->sidecar->inbox_connected, state == CALLER_READY);
     LOG_INFO(state == CALLER_READY ? "inbox connected" : "inbox lost");
-    if (state != CALLER_READY)
-        return;
-    if (instance_changed) {
+    if (state == CALLER_READY && instance_changed) {
         atomic_store(&watch->seen, 0);
-        container_for_each_live(watch->sidecar->containers, report_lost, watch->sidecar);
+        atomic_store(&watch->known, 0);
     }
-    ask(watch);
+    inbox_sync_connected(watch->sidecar->sync, state == CALLER_READY);
 }

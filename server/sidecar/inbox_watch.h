@@ -2,9 +2,8 @@
  * The sidecar's eye on the inbox: whether it is there, and what happens to containers.
  *
  * It asks the inbox for events for as long as there is a connection, brings the container table up to date
- * with each and passes it on to the host's own event log. When the inbox comes back as another run of the
- * program, which ends what its predecessor left, every container that lived in it is reported as an
- * unexpected exit with an unknown code; until then its containers may well run on.
+ * with each and passes it on to the host's own event log. What happened while there was no connection is told
+ * as well; after a restart of the sidecar also what its predecessor may have told before.
  *
  * Threads: everything runs on the caller's threads and the timer thread; nothing blocks.
  */
@@ -22,6 +21,10 @@ struct inbox_watch *inbox_watch_new(struct sidecar *sidecar);
 
 /* Tells the watch the caller whose states it gets: they may come before caller_start() has returned it. */
 void inbox_watch_start(struct inbox_watch *watch, struct caller *inbox);
+
+/* Both have the same objects: asks for events, of which those up to `known_through` are in the objects
+ * already and are only passed on. */
+void inbox_watch_resume(struct inbox_watch *watch, uint64_t known_through);
 
 /* Ends what the watch does by itself: after caller_shut(), before caller_stop(). */
 void inbox_watch_stop(struct inbox_watch *watch);

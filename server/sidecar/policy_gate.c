@@ -10,6 +10,7 @@
 
 struct policy_gate {
     bool any_policy;
+    uint8_t digest[HOST_DATA_BYTES]; /* of the policy's text; constant once `state` is set */
     uint8_t host_data[HOST_DATA_BYTES];
     struct decision_log *log; /* NULL: none; constant once requests come */
     struct metric *allowed[POLICY_POINTS], *denied[POLICY_POINTS], *undone; /* NULL: nobody counts */
@@ -71,6 +72,18 @@ bool
 policy_gate_is_set(const struct policy_gate *gate)
 {
     return atomic_load(&gate->state) != NULL;
+}
+
+const uint8_t *
+policy_gate_digest(const struct policy_gate *gate)
+{
+    return gate->digest;
+}
+
+struct policy_state *
+policy_gate_state(const struct policy_gate *gate)
+{
+    return atomic_load(&gate->state);
 }
 
 static enum status
@@ -153,6 +166,7 @@ policy_gate_set(struct policy_gate *gate, const char *enforcer_type, const uint8
     if (gate->log)
         decision_log_begin(gate->log, digest);
     apply_runtime_logging(gate, state);
+    memcpy(gate->digest, digest, sizeof gate->digest);
     atomic_store(&gate->state, state);
     return STATUS_OK;
 }
@@ -172,6 +186,12 @@ policy_gate_decide(struct policy_gate *gate, const struct policy_request *reques
     if (status == STATUS_PERMISSION_DENIED)
         error_prefix(err, "%s", policy_point_prefix(request->point));
     return status;
+}
+
+bool
+policy_gate_has_changed(const struct gate_record *record)
+{
+    return record && record->record;
 }
 
 /* The log first: a later decision on the same object stands behind this line. */

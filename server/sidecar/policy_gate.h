@@ -37,6 +37,11 @@ void policy_gate_set_metrics(struct policy_gate *gate, struct metrics *metrics);
 
 bool policy_gate_is_set(const struct policy_gate *gate);
 
+/* SHA-256 of the policy's text, and the state of what was decided under it, for what outlives this program
+ * (tag.h) and for what has outlived another. Once the policy is set. */
+const uint8_t *policy_gate_digest(const struct policy_gate *gate);
+struct policy_state *policy_gate_state(const struct policy_gate *gate);
+
 /*
  * Checks the text against the host data, compiles it and makes it the policy, for good. Blocks for as long as
  * compiling takes. Asks it about runtime logging: denied, only errors are logged from now on.
@@ -64,6 +69,9 @@ struct gate_record;
 MUST_CHECK enum status policy_gate_decide(struct policy_gate *gate, const struct policy_request *request,
                                           struct arena *arena, struct policy_verdict *verdict,
                                           struct gate_record **record, struct error *err);
+
+/* Whether the decision added anything to the policy's state. NULL is fine: it did not. */
+bool policy_gate_has_changed(const struct gate_record *record);
 
 /* The request was carried out. NULL is fine. */
 void policy_gate_commit(struct gate_record *record);

@@ -11,6 +11,7 @@
 #include "server/service/endpoint.h"
 #include "server/service/watchdog.h"
 #include "server/sidecar/health.h"
+#include "server/sidecar/inbox_sync.h"
 #include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/metrics.h"
 
@@ -22,6 +23,13 @@ policy_is_set(void *app)
 {
     const struct sidecar *sidecar = app;
     return policy_gate_is_set(sidecar->gate);
+}
+
+static bool
+is_rebuilt(void *app)
+{
+    struct sidecar *sidecar = app;
+    return atomic_load(&sidecar->is_rebuilt);
 }
 
 static enum status
@@ -45,11 +53,9 @@ start_mounts(struct sidecar *sidecar, const struct sidecar_config *config, struc
         .directory = config->volume_dir,
         .layers = sidecar->layers,
         .backend = config->fake_volumes ? &volume_backend_fake : &volume_backend_real,
+        .keep_leftovers = true, /* containers may stand on them: see rebuild.h */
     };
-    TRY(volume_table_open(&options, &sidecar->volumes, &leftovers, err));
-    if (leftovers > 0)
-        LOG_WARNING("mounts of a predecessor taken away", LOG_NUMBER("count", (int64_t)leftovers));
-    return STATUS_OK;
+    return volume_table_open(&options, &sidecar->volumes, &leftovers, err);
 }
 
 static enum status
@@ -61,6 +67,7 @@ start_server(struct sidecar *sidecar, const struct sidecar_config *config, struc
         .timers = sidecar->timers,
         .module_name = "gcs-sidecar",
         .policy_is_set = policy_is_set,
+        .is_ready = is_rebuilt,
         .metrics = sidecar->metrics,
         .app = sidecar,
     };
@@ -75,6 +82,7 @@ start_server(struct sidecar *sidecar, const struct sidecar_config *config, struc
     };
     TRY(caller_start(&inbox, &sidecar->inbox, err));
     inbox_watch_start(sidecar->watch, sidecar->inbox);
+    inbox_sync_start(sidecar->sync, sidecar->inbox);
     for (size_t i = 0; i < config->listen_count; i++)
         TRY(rpc_server_listen(sidecar->server, config->listen_urls[i], err));
     if (config->watchdog) {
@@ -113,6 +121,7 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
         status = pool_start(config->workers, LIMIT_QUEUED_JOBS, &sidecar->pool, err);
     if (status == STATUS_OK) {
         sidecar->watch = inbox_watch_new(sidecar);
+        sidecar->sync = inbox_sync_new(sidecar);
         sidecar->events = event_log_new(sidecar->timers);
         status = sidecar->events
                      ? start_mounts(sidecar, config, err)
@@ -146,6 +155,7 @@ sidecar_stop(struct sidecar *sidecar)
     if (sidecar->inbox) {
         caller_shut(sidecar->inbox);
         inbox_watch_stop(sidecar->watch);
+        inbox_sync_stop(sidecar->sync);
     }
     rpc_server_stop(sidecar->server);
     pool_stop(sidecar->pool);
@@ -154,9 +164,10 @@ sidecar_stop(struct sidecar *sidecar)
     timers_stop(sidecar->timers);
     container_table_free(sidecar->containers);
     inbox_watch_free(sidecar->watch);
+    inbox_sync_free(sidecar->sync);
     policy_gate_free(sidecar->gate);
     decision_log_close(sidecar->decision_log);
-    if (sidecar->volumes && volume_table_close(sidecar->volumes, &err) != STATUS_OK)
+    if (sidecar->volumes && volume_table_leave(sidecar->volumes, &err) != STATUS_OK)
         LOG_ERROR("a volume stays mounted", LOG_TEXT("reason", err.text));
     layer_store_close(sidecar->layers);
     sandbox_root_free(sidecar->sandbox);

@@ -57,8 +57,11 @@ struct sidecar {
     struct volume_table *volumes;
     struct event_log *events;
     struct inbox_watch *watch;
+    struct inbox_sync *sync;
     atomic_bool inconsistent; /* an undo has failed: no further creates and mounts */
     atomic_bool inbox_connected;
+    atomic_bool inbox_agrees;  /* both have the same objects, so requests are forwarded: inbox_sync.h */
+    atomic_bool is_rebuilt;    /* the tables have what a predecessor left: other requests are served */
     atomic_bool inbox_silent;  /* it is connected and did not answer the last sign of life in time */
     struct endpoint *endpoint; /* NULL: none */
     struct watchdog *watchdog; /* the program's; NULL: none */

@@ -1,6 +1,7 @@
 #include "tests/integration/sidecar_inbox.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "server/rpc/request.h"
 #include "server/rpc/server.h"
 #include "tests/integration/sidecar_line.h"
+#include "tests/integration/sidecar_objects.h"
 #include "tests/unit/base/gate.h"
 
 enum { RULES_MAX = 512, LOOKED_AT_MAX = 4 };
@@ -33,6 +35,8 @@ struct test_inbox {
     struct pool *pool;
     struct rpc_server *server;
     struct event_log *events;
+    struct objects *objects;
+    atomic_bool one_a_page;
     char looked_at[LOOKED_AT_MAX][256];
     size_t looked_at_count;
 
@@ -112,13 +116,34 @@ answer_of(struct test_inbox *inbox, struct request *req)
 }
 
 static void
+answer_list(struct test_inbox *inbox, struct request *req)
+{
+    Gcs__V1__ListObjectsResponse body;
+    Gcs__V1__Response response = request_response(req);
+    objects_list(inbox->objects, req->call->list_objects, atomic_load(&inbox->one_a_page), &req->arena,
+                 &body);
+    body.events_through = event_log_last(inbox->events);
+    response.body_case = GCS__V1__RESPONSE__BODY_LIST_OBJECTS;
+    response.list_objects = &body;
+    request_reply(req, &response);
+}
+
+static void
 succeed(struct test_inbox *inbox, struct request *req)
 {
+    if (req->call->body_case == INBOX_LIST) {
+        answer_list(inbox, req);
+        return;
+    }
     if (req->call->body_case == GCS__V1__REQUEST__BODY_PING) {
         rpc_server_ping(req);
         return;
     }
     Gcs__V1__Response response = answer_of(inbox, req);
+    uint32_t process_id = req->call->body_case == INBOX_START  ? response.start_container->process_id
+                          : req->call->body_case == INBOX_EXEC ? response.execute_process->process_id
+                                                               : 0;
+    objects_follow(inbox->objects, req->call, process_id);
     request_reply(req, &response);
 }
 
@@ -154,7 +179,8 @@ message_of(struct test_inbox *inbox, const Gcs__V1__Request *call)
 static bool
 is_about(const Gcs__V1__Request *request, int kind, const char *container_id)
 {
-    bool of_kind = kind == INBOX_ANY ? request->body_case != INBOX_WATCH : (int)request->body_case == kind;
+    bool by_itself = request->body_case == INBOX_WATCH || request->body_case == INBOX_LIST;
+    bool of_kind = kind == INBOX_ANY ? !by_itself : (int)request->body_case == kind;
     return of_kind && (!container_id || !container_id[0] || strcmp(request->container_id, container_id) == 0);
 }
 
@@ -268,6 +294,7 @@ static const struct rpc_method rows[] = {
     ROW(INBOX_READ, "ReadStream", handle),
     ROW(INBOX_WRITE, "WriteStream", handle),
     ROW(INBOX_CLOSE, "CloseStream", handle),
+    ROW(INBOX_LIST, "ListObjects", handle),
     SETTINGS_ROW(5, "ModifySettings/ContainerScratch"),
     SETTINGS_ROW(6, "ModifySettings/CombinedLayers"),
     SETTINGS_ROW(9, "ModifySettings/NetworkNamespace"),
@@ -365,6 +392,9 @@ inbox_emit(struct test_inbox *inbox, Gcs__V1__EventType type, const char *contai
 {
     struct event event = {.type = type, .process_id = process_id, .exit_code = exit_code};
     snprintf(event.container_id, sizeof event.container_id, "%s", container_id);
+    if (type >= GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED &&
+        type <= GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT)
+        objects_process_ended(inbox->objects, container_id, process_id);
     event_log_append(inbox->events, &event);
 }
 
@@ -483,6 +513,7 @@ inbox_new(const char *directory)
     mutex_unlock(&inbox->state.lock);
     must(timers_start(&inbox->timers, &err), &err);
     must(pool_start(1, LIMIT_QUEUED_JOBS, &inbox->pool, &err), &err);
+    inbox->objects = objects_new();
     server_start(inbox);
     inbox->line = line_new(inbox->line_url + strlen("ipc://"), inbox->server_url + strlen("ipc://"));
     return inbox;
@@ -510,6 +541,7 @@ inbox_free(struct test_inbox *inbox)
     pool_stop(inbox->pool);
     timers_stop(inbox->timers);
     messages_free(inbox);
+    objects_free(inbox->objects);
     pthread_cond_destroy(&inbox->state.changed);
     mutex_done(&inbox->state.lock);
     free(inbox);
@@ -537,5 +569,18 @@ void
 inbox_restart(struct test_inbox *inbox)
 {
     server_stop(inbox);
+    objects_clear(inbox->objects);
     server_start(inbox);
+}
+
+struct objects *
+inbox_objects(struct test_inbox *inbox)
+{
+    return inbox->objects;
+}
+
+void
+inbox_page_single(struct test_inbox *inbox)
+{
+    atomic_store(&inbox->one_a_page, true);
 }

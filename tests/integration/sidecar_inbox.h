@@ -22,7 +22,8 @@
 
 struct test_inbox;
 
-/* Short names of the bodies; INBOX_ANY is every one of them. */
+/* Short names of the bodies; INBOX_ANY is every one of them but the two that the sidecar sends by itself,
+ * INBOX_WATCH and INBOX_LIST. */
 #define INBOX_ANY        GCS__V1__REQUEST__BODY__NOT_SET
 #define INBOX_CREATE     GCS__V1__REQUEST__BODY_CREATE_CONTAINER
 #define INBOX_START      GCS__V1__REQUEST__BODY_START_CONTAINER
@@ -39,6 +40,7 @@ struct test_inbox;
 #define INBOX_READ       GCS__V1__REQUEST__BODY_READ_STREAM
 #define INBOX_WRITE      GCS__V1__REQUEST__BODY_WRITE_STREAM
 #define INBOX_CLOSE      GCS__V1__REQUEST__BODY_CLOSE_STREAM
+#define INBOX_LIST       GCS__V1__REQUEST__BODY_LIST_OBJECTS
 
 /* The process that a start or an exec of the test inbox answers with: the first is INBOX_FIRST_PROCESS, each
  * next one more. */
@@ -76,6 +78,13 @@ void inbox_look_at(struct test_inbox *inbox, const char *path);
 /* Adds an event to the inbox's log. */
 void inbox_emit(struct test_inbox *inbox, Gcs__V1__EventType type, const char *container_id,
                 uint32_t process_id, uint32_t exit_code);
+
+/* What it would have made of the requests it answered, which is what it tells the sidecar it has. */
+struct objects;
+struct objects *inbox_objects(struct test_inbox *inbox);
+
+/* From now on each page of that has a single object. */
+void inbox_page_single(struct test_inbox *inbox);
 
 /* -- what became of it -- */
 

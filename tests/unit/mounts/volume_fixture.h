@@ -28,7 +28,7 @@ struct fixture {
     struct volume_fake fake;
     struct volume_table *table;
     bool keep_leftovers; /* of the tables to come */
-    size_t descriptors; /* with the table open and empty */
+    size_t descriptors;  /* with the table open and empty */
 };
 
 extern const char *const one[1];   /* base */
