@@ -28,6 +28,15 @@
                                         */
 #define LIMIT_STACKS_BYTES (63 * 1024) /* one page of DumpStacks: likewise */
 
+/* Log forwarding. */
+#define LIMIT_LOG_SOURCES    16 /* of one request; the reference's host sends 1 */
+#define LIMIT_LOG_PROVIDERS  64 /* of one source: all names that there are, several times */
+#define LIMIT_LOG_GUID_BYTES 48 /* 36 characters, braces, and some blanks */
+#define LIMIT_LOG_QUEUE_BYTES                                                                                \
+    (1024 * 1024) /* lines waiting for the sink; beyond, lines are dropped and counted */
+#define LIMIT_LOG_SINK_BYTES                                                                                 \
+    (64 * 1024 * 1024) /* of a sink's file; then it becomes the one older file kept */
+
 /* Sessions. A pod has one host shim, but each run of a command-line tool opens a session that it may leave
  * behind. */
 #define LIMIT_SESSIONS             1024

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,9 @@ struct line {
 };
 
 static atomic_int level_max = LOG_LEVEL_INFO;
+static atomic_int tap_level_max = -1;
+static log_tap_fn *tap;
+static void *tap_arg;
 static const char *program = "gcs";
 
 static const char *const level_names[] = {
@@ -47,6 +51,19 @@ log_level_parse(const char *name, enum log_level *level)
         }
     }
     return STATUS_INVALID_ARGUMENT;
+}
+
+void
+log_set_tap(log_tap_fn *fn, void *arg)
+{
+    tap = fn;
+    tap_arg = arg;
+}
+
+void
+log_set_tap_level(int level)
+{
+    atomic_store_explicit(&tap_level_max, level, memory_order_relaxed);
 }
 
 void
@@ -97,7 +114,9 @@ put_name(struct line *line, const char *name)
 void
 log_write(enum log_level level, const char *message, const struct log_field *fields, size_t count)
 {
-    if ((int)level > atomic_load_explicit(&level_max, memory_order_relaxed))
+    bool written = (int)level <= atomic_load_explicit(&level_max, memory_order_relaxed);
+    bool tapped = (int)level <= atomic_load_explicit(&tap_level_max, memory_order_relaxed);
+    if (!written && !tapped)
         return;
     int saved = errno;
     struct line line;
@@ -121,6 +140,9 @@ log_write(enum log_level level, const char *message, const struct log_field *fie
     }
     line.bytes[line.used++] = '}';
     line.bytes[line.used++] = '\n';
-    (void)fd_write_full(STDERR_FILENO, line.bytes, line.used); /* nobody is left to tell of a failure */
+    if (written)
+        (void)fd_write_full(STDERR_FILENO, line.bytes, line.used); /* nobody is left to tell of a failure */
+    if (tapped && tap)
+        tap(tap_arg, level, fields, count, line.bytes, line.used);
     errno = saved;
 }

@@ -33,6 +33,24 @@ MUST_CHECK enum status log_level_parse(const char *name, enum log_level *level);
 /* A short name that every line carries as "program". Static text; called once, before the first line. */
 void log_set_program(const char *name);
 
+/*
+ * Gets each line that log_write() makes, up to the level of log_set_tap_level(), whether standard error gets
+ * it or not.
+ *
+ * line    as it is written, its end included; borrowed
+ * fields  what it was made of
+ *
+ * Runs on the thread that logs, with whatever locks it holds: must not block, and must not log.
+ */
+typedef void log_tap_fn(void *arg, enum log_level level, const struct log_field *fields, size_t count,
+                        const char *line, size_t size);
+
+/* One tap in a program. Set and taken away (NULL) while no other thread logs. */
+void log_set_tap(log_tap_fn *tap, void *arg);
+
+/* Lines above this level do not reach the tap; -1, as at first: none does. Any time, from any thread. */
+void log_set_tap_level(int level);
+
 void log_write(enum log_level level, const char *message, const struct log_field *fields, size_t count);
 
 /* A function, so that `text` may be an array as well as a pointer that can be NULL. */

@@ -45,6 +45,7 @@ enum mutex_rank {
     RANK_POOL,        /* base: the worker pool's queue */
     RANK_TIMERS,      /* base: the timer heap */
     RANK_LEAF,        /* anything that takes no other lock while it is held */
+    RANK_LOG,         /* inbox: lines that wait for a sink; a line may be logged under any lock */
 };
 
 struct THREAD_ATTRIBUTE(capability("mutex")) mutex {

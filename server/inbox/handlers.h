@@ -44,6 +44,8 @@ void handle_container_mount(struct request *req);
 /* handle_network.c */
 void handle_network_namespace(struct request *req);
 void handle_network(struct request *req);
+/* handle_logging.c */
+void handle_modify_service_settings(struct request *req);
 
 /* handle_service.c */
 void handle_negotiate(struct request *req);

@@ -106,6 +106,7 @@ inbox_open(const struct inbox_config *config, struct inbox **ret, struct error *
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for the inbox");
     inbox->options = config->options;
     inbox->runtime = config->runtime;
+    inbox->log_forwarder = config->log_forwarder;
     inbox->run_fd = inbox->calls_fd = -1;
     mutex_init(&inbox->table.lock, RANK_APP);
     enum status status = open_all(inbox, config, err);

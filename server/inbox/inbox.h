@@ -14,8 +14,9 @@ struct inbox_config {
     struct inbox_options options; /* copied; what its pointers mean must outlive the inbox */
     const struct runtime *runtime;
     unsigned workers;
-    const char *layer_dir;  /* standalone only, NULL: no volumes of its own */
-    const char *volume_dir; /* where they are mounted; with layer_dir */
+    struct log_forwarder *log_forwarder; /* borrowed; stopped after inbox_close() */
+    const char *layer_dir;               /* standalone only, NULL: no volumes of its own */
+    const char *volume_dir;              /* where they are mounted; with layer_dir */
 };
 
 /*

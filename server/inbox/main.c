@@ -16,6 +16,7 @@
 #include "server/base/stacks.h"
 #include "server/inbox/health.h"
 #include "server/inbox/inbox.h"
+#include "server/inbox/log_forwarder.h"
 #include "server/inbox/methods.h"
 #include "server/inbox/metrics.h"
 #include "server/inbox/options.h"
@@ -160,10 +161,13 @@ main(int argc, char **argv)
     struct inbox *inbox = NULL;
     enum status status = options_complete(&options, &err);
     if (status == STATUS_OK)
+        status = log_forwarder_start(options.log_sink, &options.inbox.log_forwarder, &err);
+    if (status == STATUS_OK)
         status = inbox_open(&options.inbox, &inbox, &err);
     if (status == STATUS_OK)
         status = serve(inbox, &options, &ending, &err);
     inbox_close(inbox);
+    log_forwarder_stop(options.inbox.log_forwarder);
     if (status != STATUS_OK) {
         LOG_ERROR("cannot serve", LOG_TEXT("error", err.text));
         return EXIT_FAILURE;

@@ -24,6 +24,7 @@ enum {
     KEY_WORKERS,
     KEY_DRAIN_MS,
     KEY_LOG_LEVEL,
+    KEY_LOG_SINK,
     KEY_METRICS_LISTEN,
     KEY_STREAM_PATIENCE_MS,
 };
@@ -49,6 +50,10 @@ static const struct argp_option table[] = {
     {"metrics-listen", KEY_METRICS_LISTEN, "ADDRESS", 0,
      "Show metrics and health over HTTP: unix:PATH or tcp:127.0.0.1:PORT (default: nowhere)", 4},
     {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 4},
+    {"log-sink", KEY_LOG_SINK, "PLACE", 0,
+     "Where log lines go that a host asks for and the policy allows: file:PATH or unix:PATH (default: "
+     "nowhere)",
+     4},
     {0},
 };
 
@@ -108,6 +113,9 @@ parse_option(int key, char *arg, struct argp_state *state)
     case KEY_LOG_LEVEL:
         if (log_level_parse(arg, &options->log_level) != STATUS_OK)
             argp_error(state, "--log-level: '%s' is not error, warning, info or debug", arg);
+        return 0;
+    case KEY_LOG_SINK:
+        options->log_sink = arg;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': no arguments are taken", arg);

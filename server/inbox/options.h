@@ -17,6 +17,7 @@ struct options {
     size_t listen_count;
     const char *metrics_listen; /* NULL: nowhere */
     const char *runtime_name;   /* runc, crun, fake */
+    const char *log_sink;       /* NULL: none */
     enum log_level log_level;
     unsigned drain_ms;
 

@@ -51,6 +51,7 @@
 struct added_mount;
 struct container;
 struct layer_store;
+struct log_forwarder;
 struct networks;
 struct overlays;
 struct process;
@@ -104,11 +105,12 @@ struct inbox {
     struct event_log *events;
     struct overlays *overlays;
     struct networks *networks;
-    struct sandbox_root *sandbox; /* NULL: no sandbox mounts */
-    struct layer_store *layers;   /* standalone only, as volumes */
-    struct volume_table *volumes; /* standalone only; NULL otherwise */
-    struct container *guest;      /* the guest itself, always running */
-    struct watchdog *watchdog;    /* the program's; NULL: none */
+    struct sandbox_root *sandbox;        /* NULL: no sandbox mounts */
+    struct layer_store *layers;          /* standalone only, as volumes */
+    struct volume_table *volumes;        /* standalone only; NULL otherwise */
+    struct container *guest;             /* the guest itself, always running */
+    struct log_forwarder *log_forwarder; /* the program's */
+    struct watchdog *watchdog;           /* the program's; NULL: none */
 
     struct {
         struct mutex lock;

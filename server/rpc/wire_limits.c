@@ -43,6 +43,11 @@ static const struct wire_limit rows[] = {
     ROW(network, 4, LIMIT_ADDRESSES, 0),                   /* ip_configurations */
     ROW(network, 5, LIMIT_ROUTES, 0),                      /* routes */
     ROW(network, 6, LIMIT_ADDRESSES, 0),                   /* guest_ip_configurations */
+    ROW(log_config, 1, LIMIT_LOG_SOURCES, 0),              /* sources */
+    ROW(log_source, 1, 1, LIMIT_NAME_BYTES),               /* type */
+    ROW(log_source, 2, LIMIT_LOG_PROVIDERS, 0),            /* providers */
+    ROW(log_provider, 1, 1, LIMIT_NAME_BYTES),             /* name */
+    ROW(log_provider, 2, 1, LIMIT_LOG_GUID_BYTES),         /* guid */
     ROW(response, 1, 1, ID_BYTES),                         /* session_id */
     ROW(response, 5, 1, ERROR_TEXT_MAX),                   /* message */
     ROW(response, 7, 1, LIMIT_CORRELATION_BYTES),          /* activity_id */

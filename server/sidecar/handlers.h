@@ -17,6 +17,9 @@ void handle_set_policy(struct request *req);
 /* handle_stacks.c */
 void handle_dump_stacks(struct request *req);
 
+/* handle_logging.c */
+void handle_modify_service_settings(struct request *req);
+
 /* handle_layers.c */
 void handle_block_cims(struct request *req);
 
