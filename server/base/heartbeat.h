@@ -5,8 +5,8 @@
  * A thread is at rest while it waits for work, and at work otherwise. At work it beats with each piece; a
  * long piece beats in between. A thread that was at work without a beat between two looks is stuck.
  *
- * What is not a thread can have one as well: a queue is at work while something waits in it, and beats when
- * something is taken out.
+ * What is not a thread can have one as well: a queue is at work while jobs wait in it beside a worker that is
+ * idle, and beats when one is taken out.
  *
  * Threads: only the owner (the thread, or who holds the queue's lock) changes a heartbeat; anybody reads it.
  */
