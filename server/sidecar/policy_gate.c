@@ -13,7 +13,7 @@ struct policy_gate {
     uint8_t digest[HOST_DATA_BYTES]; /* of the policy's text; constant once `state` is set */
     uint8_t host_data[HOST_DATA_BYTES];
     struct decision_log *log; /* NULL: none; constant once requests come */
-    struct metric *allowed[POLICY_POINTS], *denied[POLICY_POINTS], *undone; /* NULL: nobody counts */
+    struct metric *allowed[POLICY_ALL_POINTS], *denied[POLICY_ALL_POINTS], *undone; /* NULL: nobody counts */
     _Atomic(struct policy_state *) state; /* NULL until a policy is set, then constant */
 };
 
@@ -60,7 +60,7 @@ decisions_counter(struct metrics *metrics, enum policy_point point, const char *
 void
 policy_gate_set_metrics(struct policy_gate *gate, struct metrics *metrics)
 {
-    for (int point = 0; point < POLICY_POINTS; point++) {
+    for (int point = 0; point < POLICY_ALL_POINTS; point++) {
         gate->allowed[point] = decisions_counter(metrics, (enum policy_point)point, "allow");
         gate->denied[point] = decisions_counter(metrics, (enum policy_point)point, "deny");
     }
