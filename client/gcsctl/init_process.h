@@ -5,8 +5,8 @@
 #include "client/gcsctl/command.h"
 
 /*
- * The process of a command whose arguments are `ID [PROCESS]`; without PROCESS the guest is asked for its
- * list.
+ * The process of a command whose arguments are `ID [PROCESS]`. Without PROCESS the guest is asked for its
+ * list of the container's.
  *
  * Returns an exit status, after saying what failed, as `step`.
  */

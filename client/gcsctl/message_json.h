@@ -17,9 +17,9 @@
 /*
  * Makes a message of `object`, which must be an object.
  *
- * path  what the message is, for errors: "create_container" gives "create_container.spec.process.args[2]:
- * ..." ret   the message, which the caller frees with protobuf_c_message_free_unpacked(); untouched on
- * failure
+ * path  what the message is, for errors: "create_container" gives
+ *       "create_container.spec.process.args[2]: ..."
+ * ret   the message, which the caller frees with protobuf_c_message_free_unpacked(); untouched on failure
  *
  * INVALID_ARGUMENT: a field that the schema has not, two fields of one oneof, a value of another kind or out
  * of its range; the error names the field.
@@ -27,8 +27,10 @@
 MUST_CHECK enum status message_of_json(const ProtobufCMessageDescriptor *descriptor, const json_t *object,
                                        const char *path, ProtobufCMessage **ret, struct error *err);
 
-/* Every field but messages that are not there and what a oneof has not chosen; the caller gives it back with
- * json_decref(). */
+/*
+ * Every field but messages that are not there and what a oneof has not chosen. The caller gives the object
+ * back with json_decref().
+ */
 json_t *message_to_json(const ProtobufCMessage *message);
 
 #endif

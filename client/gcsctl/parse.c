@@ -91,8 +91,8 @@ const struct argp common_argp = {.options = common_options, .parser = parse_comm
 
 /*
  * For a command that takes an argument vector the first argument is the container's id, unless --guest says
- * that there is none; options may follow it. The next one begins the vector, and from there on nothing is an
- * option.
+ * that there is none; options may follow it. The next one begins the vector, and nothing from there on is
+ * an option.
  */
 static void
 parse_positional(struct parsing *parsing, char *text, struct argp_state *state)

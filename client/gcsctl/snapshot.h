@@ -24,8 +24,7 @@ struct snapshot_row {
     enum gcs_status status; /* of the question; the rest counts with GCS_OK alone */
     uint64_t cpu_total_ns, timestamp_us, uptime_us, memory_bytes, memory_limit_bytes;
     uint32_t processes;
-    double
-        cpu_percent; /* since the snapshot before; in the first one since the start; 100 is one processor */
+    double cpu_percent; /* since the snapshot before, the first time since the start; 100: one processor */
 };
 
 struct snapshot {
@@ -46,8 +45,8 @@ struct snapshot {
  * ids     the containers to show; NULL at the end; NULL: those of the guest's events
  * before  the one before, or NULL
  *
- * A container or figure that the policy denies is in it as such. Other failures as gcs_health() and
- * gcs_watch_events().
+ * A container or figure that the policy denies is in it as such. Fails otherwise as gcs_health() and
+ * gcs_watch_events() do.
  */
 enum gcs_status snapshot_take(struct gcs_connection *conn, const char *const *ids,
                               const struct snapshot *before, struct snapshot *ret, struct gcs_error *err);

@@ -12,8 +12,7 @@
 
 #include "server/base/fd.h"
 
-/* One parked read. Short enough that the end of a process whose output stays open does not take long to see.
- */
+/* One parked read. Short, so that the end of a process whose output stays open is soon seen. */
 #define READ_WAIT_MS 2000
 /* How long to wait before input is offered again to a process that does not read. */
 #define INPUT_RETRY_MS 50

@@ -5,8 +5,8 @@
  * A size that cannot be set is no failure of the command: the process has a terminal all the same, or has
  * ended, which others tell.
  *
- * Threads: one of its own makes the calls, so that signals never wait for a size; the functions are the main
- * thread's.
+ * Threads: one of its own makes the calls, so that signals never wait for a size; the main thread alone
+ * calls the functions.
  */
 #ifndef CLIENT_GCSCTL_WINDOW_H
 #define CLIENT_GCSCTL_WINDOW_H

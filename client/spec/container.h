@@ -1,17 +1,21 @@
 /*
- * A container as the CRI describes it: the JSON form of ContainerConfig (k8s.io/cri-api v1), as crictl reads
- * it.
+ * A container as the CRI describes it: the JSON form of ContainerConfig (k8s.io/cri-api v1), as crictl
+ * reads it.
  *
  *   {
  *     "metadata": {"name": "NAME", "attempt": 0},       required; the attempt is not used
  *     "image": {"image": "REFERENCE"},                  required; names the container in a generated policy
  *     "command": ["ARG", ...], "args": ["ARG", ...],    together the argument vector, at least one element:
- * the image's own command is not known here "working_dir": "C:\\",                            absolute;
- * C:\ when absent "envs": [{"key": "NAME", "value": "VALUE"}],      no name twice "mounts":
- * [{"container_path": "/PATH", "host_path": "sandbox:///PATH", "readonly": false, "propagation": 0}], 0
- * private, 1 host to container, 2 bidirectional "labels": {...}, "annotations": {...},            texts; they
- * say nothing about the container and go nowhere "log_path": "PATH",                               a CRI's
- * log file; output is passed through instead "stdin": false, "stdin_once": false, "tty": false, "linux": {
+ *                                                       the image's own command is not known here
+ *     "working_dir": "C:\\",                            absolute; C:\ when absent
+ *     "envs": [{"key": "NAME", "value": "VALUE"}],      no name twice
+ *     "mounts": [{"container_path": "/PATH", "host_path": "sandbox:///PATH", "readonly": false,
+ *                 "propagation": 0}],                   0 private, 1 host to container, 2 bidirectional
+ *     "labels": {...}, "annotations": {...},            texts; they say nothing about the container and go
+ *                                                       nowhere
+ *     "log_path": "PATH",                               a CRI's log file; output is passed through instead
+ *     "stdin": false, "stdin_once": false, "tty": false,
+ *     "linux": {
  *       "resources": {"cpu_period": 0, "cpu_quota": 0, "cpu_shares": 0, "cpuset_cpus": "",
  *                     "memory_limit_in_bytes": 0},      0 and "": no limit
  *       "security_context": {"run_as_user": {"value": 0}, "run_as_group": {"value": 0}}

@@ -16,9 +16,7 @@
 #include "server/base/arena.h"
 #include "server/base/error.h"
 
-/* Where in the document a value stands: a chain of places on the callers' stacks. The document itself is
- * NULL.
- */
+/* Where in the document a value stands: a chain of places on the callers' stacks. NULL: the document. */
 struct document_place {
     const struct document_place *parent;
     const char *key; /* of a member; NULL: an element */
@@ -31,8 +29,11 @@ struct document_reading {
     struct error *err;
 };
 
-/* Reads `value`, which stands at `place`, into `target`. INVALID_ARGUMENT: it is not what the document may
- * hold. */
+/*
+ * Reads `value`, which stands at `place`, into `target`.
+ *
+ * INVALID_ARGUMENT: it is not what the document may hold; RESOURCE_EXHAUSTED: the arena is full.
+ */
 typedef enum status document_read_fn(const struct document_reading *reading, const json_t *value,
                                      const struct document_place *place, void *target);
 
@@ -44,11 +45,13 @@ struct document_member {
 };
 
 /*
- * Parses `text` (borrowed), refusing duplicate keys, NUL characters, invalid UTF-8 and anything after the
- * document.
+ * Parses `text` (borrowed).
  *
  * name  what the text is, for errors: "NAME:LINE:COLUMN: what is wrong"
  * ret   the document, which the caller gives back with json_decref()
+ *
+ * INVALID_ARGUMENT: it is no JSON, has more than LIMIT_REQUEST_BYTES, a key twice, a NUL character, invalid
+ * UTF-8, or anything after the document.
  */
 MUST_CHECK enum status document_parse(const char *text, size_t size, const char *name, json_t **ret,
                                       struct error *err);
@@ -59,12 +62,12 @@ MUST_CHECK enum status document_read_object(const struct document_reading *readi
                                             const struct document_member *members, size_t count,
                                             void *target);
 
-/* The length of an array of at most `length_max` elements. */
+/* The length of an array of at most `length_max` elements. INVALID_ARGUMENT: it is none. */
 MUST_CHECK enum status document_read_length(const struct document_reading *reading, const json_t *value,
                                             const struct document_place *place, size_t length_max,
                                             size_t *ret);
 
-/* Whole numbers in a range, both ends included. */
+/* A whole number in a range, both ends included. INVALID_ARGUMENT: it is none. */
 MUST_CHECK enum status document_read_integer(const struct document_reading *reading, const json_t *value,
                                              const struct document_place *place, int64_t least, int64_t most,
                                              int64_t *ret);

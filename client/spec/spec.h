@@ -26,8 +26,8 @@
  * arena  holds the result, which also points into what `container` points to
  *
  * A caller may act on
- *   STATUS_INVALID_ARGUMENT    arguments and environment together exceed LIMIT_ENV_BYTES
- *   STATUS_RESOURCE_EXHAUSTED  the arena is full
+ *   STATUS_INVALID_ARGUMENT    too many variables (LIMIT_ENV with PATH), or arguments and environment
+ * together exceed LIMIT_ENV_BYTES STATUS_RESOURCE_EXHAUSTED  the arena is full
  */
 MUST_CHECK enum status spec_from_cri(const struct cri_container *container, struct arena *arena,
                                      Gcs__V1__Spec **ret, struct error *err);
@@ -39,14 +39,17 @@ MUST_CHECK enum status spec_from_cri(const struct cri_container *container, stru
  * env   may be empty
  * ret   in the arena; points to the strings given; wants no standard input and no terminal yet
  *
- * INVALID_ARGUMENT: no args, an entry that is no "NAME=value", a name twice, or too much of either.
+ * INVALID_ARGUMENT: no args, an entry that is no "NAME=value", a name twice, or too much of either;
+ * RESOURCE_EXHAUSTED: the arena is full.
  */
 MUST_CHECK enum status spec_process(const struct cri_strings *args, const struct cri_strings *env,
                                     const char *cwd, const char *user, struct arena *arena,
                                     Gcs__V1__Process **ret, struct error *err);
 
-/* The process that a CRI runs for an exec in `container`: its environment, directory and user, with other
- * args. */
+/*
+ * The process that a CRI runs for an exec in `container`: its environment, directory and user, with other
+ * args. Statuses as spec_process().
+ */
 MUST_CHECK enum status spec_exec_from_cri(const struct cri_container *container,
                                           const struct cri_strings *args, struct arena *arena,
                                           Gcs__V1__Process **ret, struct error *err);

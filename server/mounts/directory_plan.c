@@ -61,10 +61,9 @@ struct plan {
  */
 struct task {
     struct directory_node *parent, *first;
-    struct directory_node
-        *directory;              /* the last one in the chain that has children; NULL: `first` is a leaf */
-    struct directory_node *leaf; /* below `directory`, or `first`; NULL: `directory` is ready next */
-    unsigned length;             /* directories in the chain */
+    struct directory_node *directory; /* the chain's last one with children; NULL: `first` is a leaf */
+    struct directory_node *leaf;      /* below `directory`, or `first`; NULL: `directory` is ready next */
+    unsigned length;                  /* directories in the chain */
     bool parents_exist, leaves_exist; /* guesses: the order of the system calls is chosen by them */
     bool making;                      /* the parent's `making` was set for it */
     int fd;                           /* out: of `directory`, when that is ready next */
@@ -131,8 +130,7 @@ static enum status
 chain_open(const struct plan *plan, const struct task *task, int *ret, struct error *err)
 {
     if (task->parents_exist) {
-        /* All at once. A failure, be it a missing directory or worse, comes again below and is named there.
-         */
+        /* All at once. A failure, be it a missing directory or worse, comes again and is named below. */
         bool single = task->directory == task->first;
         int fd = (single ? sandbox_open_name
                          : sandbox_open)(task->parent->fd, task->directory->path + task->first->name,

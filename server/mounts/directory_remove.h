@@ -35,16 +35,19 @@ struct directory_removal {
  * contents  the directory goes with all that is in it; false: only if it is empty, else it stays
  * removal   given to directory_removal_end() afterwards, whatever is returned
  *
- * A directory that is gone already, or has become something else, is no failure. DATA_LOSS: it could not be
- * removed.
+ * A directory that is gone already, or has become something else, is no failure.
+ * DATA_LOSS: it could not be removed.
  */
 MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t name,
                                                bool contents, struct directory_removal *removal,
                                                struct error *err);
 
-/* Removes what was renamed, and closes. ABORTED: it took longer than the root's removal_ms, since somebody
- * keeps adding to it, so some of it is left, under a name that no mount can have. DATA_LOSS: some of it
- * cannot be removed. */
+/*
+ * Removes what was renamed, and closes.
+ *
+ * ABORTED: it took longer than the root's removal_ms, since somebody keeps adding to it, so some of it is
+ * left, under a name that no mount can have. DATA_LOSS: some of it cannot be removed.
+ */
 MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, struct error *err);
 
 #endif

@@ -30,8 +30,8 @@ struct layer_limits {
 extern const struct layer_limits layer_limits_default;
 
 /*
- * Opens the directory that layers come from. It is opened once: what later happens to its path is of no
- * importance.
+ * Opens the directory that layers come from. It is opened once: what happens to its path later does not
+ * matter.
  *
  * path    a directory; a symlink is followed, since this one is the administrator's word
  * source  what makes verified block devices; must outlive the store

@@ -6,8 +6,7 @@
  * hashed, and a loop device over that memory is what is mounted. A kernel with dm-verity or fs-verity can
  * bring a second one that copies nothing: verify() would read the root hash, attach() set up the device.
  *
- * Threads: the functions of a source may be called from any thread; one image belongs to one thread at a
- * time.
+ * Threads: the functions of a source may be called from any thread; an image belongs to one thread at a time.
  */
 #ifndef SERVER_MOUNTS_LAYER_SOURCE_H
 #define SERVER_MOUNTS_LAYER_SOURCE_H

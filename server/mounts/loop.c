@@ -18,8 +18,8 @@
 
 /*
  * Makes the missing node of loop device `number`. A container or an early guest may have a /dev that the
- * kernel does not fill; sysfs knows the device number (which is not always the index: loop.max_part shifts
- * it).
+ * kernel does not fill; sysfs knows the device number, which is not always the index, since loop.max_part
+ * shifts it.
  */
 static enum status
 node_make(int number, const char *path, struct error *err)

@@ -91,8 +91,8 @@ MUST_CHECK enum status volume_table_open(const struct volume_options *options, s
 
 /*
  * Unmounts every volume, held or not and even when a process uses it, and frees the table. No other call may
- * run. A failure names the first volume that could not be unmounted; the table is gone all the same. NULL is
- * fine.
+ * run. A failure names the first volume that could not be unmounted; the table is gone all the same. NULL
+ * does nothing.
  */
 MUST_CHECK enum status volume_table_close(struct volume_table *table, struct error *err);
 

@@ -57,8 +57,7 @@ is_octal(char c)
     return c >= '0' && c <= '7';
 }
 
-/* mountinfo writes a blank, tab, newline, '#' and backslash as a backslash and three octal digits. In place.
- */
+/* In place: mountinfo writes a blank, tab, newline, '#' and backslash as '\' and three octal digits. */
 static void
 unescape(char *text)
 {

@@ -47,8 +47,7 @@ struct volume_table {
     struct {
         struct mutex lock;
         struct volume *all GUARDED;
-    } volumes; /* lock guards its neighbour and, in each volume, what is said there; no I/O while it is held
-                */
+    } volumes; /* lock guards its neighbour and, in each volume, what is said there; no I/O meanwhile */
 };
 
 /* What volume_tree_mount() and volume_tree_unmount() need to know; borrows from both. */
