@@ -92,6 +92,7 @@ static const struct transition {
     {CONTAINER_STOPPED, STEP_DELETE, CONTAINER_DELETING},
     {CONTAINER_DELETING, STEP_DELETED, CONTAINER_COMBINED},
     {CONTAINER_DELETING, STEP_DELETE_FAILED, BACK},
+    {CONTAINER_DELETING, STEP_EXITED, CONTAINER_DELETING},
 };
 
 const char *
@@ -247,6 +248,9 @@ container_adopt(struct container_table *table, const struct container_adoption *
 static int
 next_state(const struct container *container, enum container_step step)
 {
+    if (container->state == CONTAINER_DELETING && step == STEP_EXITED &&
+        container->before_delete == CONTAINER_STOPPED)
+        return -1; /* it has ended before */
     for (size_t i = 0; i < sizeof transitions / sizeof transitions[0]; i++)
         if (transitions[i].from == container->state && transitions[i].step == step)
             return transitions[i].to == BACK ? (int)container->before_delete : transitions[i].to;
@@ -257,8 +261,9 @@ static void
 enter_state(struct container_table *table, struct container *container, enum container_state state)
     REQUIRES(table->state.lock)
 {
-    if (state == CONTAINER_DELETING)
-        container->before_delete = container->state;
+    if (state == CONTAINER_DELETING) /* from itself: its init has ended meanwhile */
+        container->before_delete =
+            container->state == CONTAINER_DELETING ? CONTAINER_STOPPED : container->state;
     if (state == CONTAINER_COMBINED) {
         processes_free(container);
         container_mounts_done(&container->mounts);
@@ -698,9 +703,17 @@ container_exited(struct container_table *table, const char *id)
     struct container *container = find(table, id);
     bool alive = container && next_state(container, STEP_EXITED) >= 0 && strcmp(id, UVM_CONTAINER_ID) != 0;
     if (alive)
-        enter_state(table, container, CONTAINER_STOPPED);
+        enter_state(table, container, (enum container_state)next_state(container, STEP_EXITED));
     mutex_unlock(&table->state.lock);
     return alive;
+}
+
+/* What is being deleted is its deletion's affair. */
+static bool
+lives(const struct container *container)
+{
+    return container->state != CONTAINER_DELETING && next_state(container, STEP_EXITED) >= 0 &&
+           strcmp(container->id, UVM_CONTAINER_ID) != 0;
 }
 
 void
@@ -716,7 +729,7 @@ container_for_each_live(struct container_table *table, container_visit_fn *visit
     struct container *container, *after;
     HASH_ITER(hh, table->state.table, container, after)
     {
-        if (!live || next_state(container, STEP_EXITED) < 0 || strcmp(container->id, UVM_CONTAINER_ID) == 0)
+        if (!live || !lives(container))
             continue;
         memcpy(live[count].id, container->id, sizeof live[count].id);
         live[count++].init_process_id = container->init.id;

@@ -14,6 +14,7 @@
  *     running      EXITED -> stopped
  *     stopped      DELETE -> deleting          STARTED -> stopped (its init was faster than the answer)
  *     deleting     DELETED -> combined         DELETE_FAILED -> what it was before
+ *                  EXITED -> deleting, and what it was before is stopped; not when it was already
  *
  * A state that ends in -ing is a reservation: its request is under way, at the inbox perhaps, and may still
  * fail. It is kept beyond the request's deadline until the inbox has answered.
@@ -215,7 +216,7 @@ void container_process_exited(struct container_table *table, const char *id, uin
 /* The init process has ended: the step EXITED. True: it was alive until now. */
 bool container_exited(struct container_table *table, const char *id);
 
-/* Calls `visit` for each container whose inbox half exists (created, starting, running), with no lock held.
+/* Calls `visit` for each container that lives in the inbox (created, starting, running), with no lock held.
  */
 typedef void container_visit_fn(void *arg, const char *id, uint32_t init_process_id);
 void container_for_each_live(struct container_table *table, container_visit_fn *visit, void *arg);

@@ -103,6 +103,34 @@ an_exit_that_overtakes_the_answer_to_its_start_stops_the_container(void **state)
 }
 
 static void
+an_exit_during_a_deletion_that_fails_is_told_and_leaves_the_container_stopped(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    Gcs__V1__Event events[2];
+    char id[65];
+    host_prepare(f->host, 0);
+    spec_init(&spec);
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+    inbox_hold(f->inbox, INBOX_DELETE, NULL, 1);
+    struct host_call *deletion = host_begin_empty(f->host, id, INBOX_DELETE, 0);
+    assert_true(inbox_wait_held(f->inbox, 1));
+
+    inbox_emit(f->inbox, FORCED, id, 0, 137);
+    inbox_emit(f->inbox, FORCED, id, 0, 137); /* once is enough */
+    emit_marker(f);
+    assert_true(read_events(f, 0, 2, events));
+    inbox_release_refused(f->inbox, INBOX_DELETE, STATUS_INTERNAL);
+
+    assert_int_equal(GCS_INTERNAL, host_end(deletion));
+    assert_int_equal(FORCED, events[0].type);
+    assert_int_equal(EXITED, events[1].type);
+    assert_int_equal(CONTAINER_STOPPED, container_state(f->sidecar->containers, id));
+    assert_int_equal(GCS_OK, gcs_delete(f->host, id, &err));
+}
+
+static void
 who_waited_for_the_end_of_a_container_may_delete_it_at_once(void **state)
 {
     struct sidecar_fixture *f = *state;
@@ -279,6 +307,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(events_reach_the_host_in_order_and_each_container_exits_once),
         TEST(an_exit_that_overtakes_the_answer_to_its_start_stops_the_container),
+        TEST(an_exit_during_a_deletion_that_fails_is_told_and_leaves_the_container_stopped),
         TEST(who_waited_for_the_end_of_a_container_may_delete_it_at_once),
         TEST(a_watcher_is_parked_until_something_happens),
         TEST(a_watcher_that_nothing_wakes_is_answered_with_nothing),

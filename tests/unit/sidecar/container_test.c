@@ -58,6 +58,7 @@ static const struct legal {
     {CONTAINER_STOPPED, STEP_STARTED, CONTAINER_STOPPED},
     {CONTAINER_DELETING, STEP_DELETED, CONTAINER_COMBINED},
     {CONTAINER_DELETING, STEP_DELETE_FAILED, CONTAINER_CREATED}, /* what it was on the way above */
+    {CONTAINER_DELETING, STEP_EXITED, CONTAINER_DELETING},
 };
 
 static struct container_table *table;
@@ -128,6 +129,31 @@ a_failed_delete_of_a_stopped_container_leaves_it_stopped(void **state)
     assert_int_equal(container_take_step(table, ID, STEP_DELETE, &err), STATUS_OK);
     assert_int_equal(container_take_step(table, ID, STEP_DELETE_FAILED, &err), STATUS_OK);
     assert_int_equal(container_state(table, ID), CONTAINER_STOPPED);
+}
+
+static void
+an_exit_during_a_deletion_is_told_once_and_a_failed_one_leaves_it_stopped(void **state)
+{
+    (void)state;
+    bring_to(&ways[8]);
+    assert_true(container_exited(table, ID));
+    assert_false(container_exited(table, ID));
+    assert_int_equal(container_state(table, ID), CONTAINER_DELETING);
+    assert_int_equal(container_take_step(table, ID, STEP_EXITED, &err), STATUS_FAILED_PRECONDITION);
+    assert_int_equal(container_take_step(table, ID, STEP_DELETE_FAILED, &err), STATUS_OK);
+    assert_int_equal(container_state(table, ID), CONTAINER_STOPPED);
+    assert_false(container_exited(table, ID));
+}
+
+static void
+the_deletion_of_what_has_stopped_takes_no_exit(void **state)
+{
+    (void)state;
+    bring_to(&ways[7]);
+    assert_int_equal(container_take_step(table, ID, STEP_DELETE, &err), STATUS_OK);
+    assert_false(container_exited(table, ID));
+    assert_int_equal(container_take_step(table, ID, STEP_DELETED, &err), STATUS_OK);
+    assert_int_equal(container_state(table, ID), CONTAINER_COMBINED);
 }
 
 static void
@@ -340,6 +366,9 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_failed_delete_of_a_stopped_container_leaves_it_stopped, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            an_exit_during_a_deletion_is_told_once_and_a_failed_one_leaves_it_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_deletion_of_what_has_stopped_takes_no_exit, setup, teardown),
         cmocka_unit_test_setup_teardown(an_unknown_container_is_not_found_by_its_code, setup, teardown),
         cmocka_unit_test_setup_teardown(an_id_in_use_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_scratch_belongs_to_one_container, setup, teardown),
