@@ -104,14 +104,19 @@ mount_add(struct request *req, struct container *container, struct process *init
 }
 
 static enum status
-mount_remove(struct container *container, struct process *init, const char *destination, struct error *err)
+mount_remove(struct request *req, struct container *container, struct process *init, const char *destination,
+             struct error *err)
 {
+    CLEANUP(tag_done)
+    struct tag tag = {0};
+    TRY(tag_of_container(req, &tag, err));
     struct added_mount *added = added_mount_find(container, destination);
     if (!added)
         return error_set(err, STATUS_NOT_FOUND, 0, "container %s got no mount at '%.200s'", container->id,
                          destination);
     TRY(take(init, added, err));
     added_mount_unlink(container, added);
+    container_retag(container, &tag);
     return STATUS_OK;
 }
 
@@ -143,7 +148,7 @@ mount_modify(struct request *req, struct error *err)
     if (!init)
         return error_set(err, STATUS_FAILED_PRECONDITION, 0, "container %s has no init", container->id);
     return adds ? mount_add(req, container, init, destination, err)
-                : mount_remove(container, init, destination, err);
+                : mount_remove(req, container, init, destination, err);
 }
 
 void

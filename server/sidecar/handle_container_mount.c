@@ -17,6 +17,7 @@
 #include "server/sidecar/mount_check.h"
 #include "server/sidecar/settings_change.h"
 #include "server/sidecar/sidecar.h"
+#include "server/sidecar/tag.h"
 
 struct mount_change {
     struct settings_change base;
@@ -98,6 +99,7 @@ decide(struct request *req, struct mount_change *change, struct error *err)
     change->mount = container_mount_new(&mounts[count]);
     if (!change->mount)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a mount");
+    change->base.former_tag = tag_of_container(sidecar->gate, &req->arena, id);
     struct policy_request question = {.point = POLICY_CONTAINER_MOUNT};
     question.process.container_id = id;
     question.process.mounts = mounts;

@@ -49,8 +49,11 @@ settings_forward_reverse(struct request *req, const struct error *err, forward_f
         error_set(&change->outcome, STATUS_DEADLINE_EXCEEDED, 0, "the deadline passed");
     Gcs__V1__ModifySettings reverse = *req->call->modify_settings;
     reverse.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    Gcs__V1__Approval approval = GCS__V1__APPROVAL__INIT;
+    approval.container_tag = change->former_tag;
     Gcs__V1__Request call = forward_call(req);
     call.modify_settings = &reverse;
+    call.approval = change->former_tag.len > 0 ? &approval : NULL;
     forward(req, &call, then);
 }
 

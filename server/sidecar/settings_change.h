@@ -18,6 +18,8 @@
 struct settings_change {
     struct gate_record *record; /* NULL: nothing was added to the policy's state */
     bool adds;
+    ProtobufCBinaryData
+        former_tag;       /* the container's before the decision, for the way back; empty: as it is */
     struct error outcome; /* of a change that is taken back at the inbox, for the answer after that */
 };
 
@@ -35,8 +37,8 @@ void settings_forward(struct request *req, Gcs__V1__Approval *approval, forward_
  * itself. Otherwise what it has added is the host's, whatever the deadline would say from now on. */
 bool settings_is_unwanted(struct request *req, const Gcs__V1__Response *response, const struct error *err);
 
-/* Sends the opposite of what is unwanted, on the request's behalf, and keeps the outcome: `err`, or NULL when
- * the deadline passed. */
+/* Sends the opposite of what is unwanted, with the former tag, on the request's behalf, and keeps the
+ * outcome: `err`, or NULL when the deadline passed. */
 void settings_forward_reverse(struct request *req, const struct error *err, forward_fn *then);
 
 /* Success without an answer of the inbox. Ends the request. */

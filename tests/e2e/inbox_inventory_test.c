@@ -197,9 +197,14 @@ a_tag_is_replaced_only_by_what_has_succeeded(void **state)
     assert_int_equal(0, mkdir(path, 0777));
     assert_int_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/x", "rw", true));
     inventory_has(guest, " 'mount'\nsource sandbox:///there\nprocess");
+    guest->container_tag = "unmount";
+    assert_int_not_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/y", "rw", false));
+    inventory_has(guest, " 'mount'\nsource sandbox:///there\nprocess");
+    assert_int_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/x", "rw", false));
+    inventory_has(guest, " 'unmount'\nprocess");
     guest->container_tag = "shutdown";
     assert_int_equal(STATUS_OK, guest_shutdown(guest, GUEST_ID_A, true));
-    inventory_has(guest, " 'shutdown'\nsource");
+    inventory_has(guest, " 'shutdown'\nprocess");
 }
 
 static void

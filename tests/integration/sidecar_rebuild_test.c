@@ -13,9 +13,11 @@
 #include "tests/integration/sidecar_objects.h"
 
 #define SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
+#define TARGET "/volumemountscratch"
 
 static const char *const cmd[] = {"cmd", NULL};
 static const char *const other[] = {"other", NULL};
+static const char *const neither[] = {"neither", NULL};
 
 /* Two containers in the policy that differ in what they may exec: which of them runs is open until then. */
 static char *
@@ -34,8 +36,22 @@ two_candidates(const struct sidecar_fixture *f)
     return policy_replace(second, "\"oth\"", "\"other\"");
 }
 
+/* As above, and only the first may have the mount. */
+static char *
+candidates_that_differ_in_their_mount(const struct sidecar_fixture *f)
+{
+    char *text = two_candidates(f);
+    char *second = strstr(strstr(text, TARGET) + 1, TARGET);
+    assert_non_null(second);
+    assert_null(strstr(second + 1, TARGET));
+    second[1] = 'V';
+    return text;
+}
+
+typedef char *policy_fn(const struct sidecar_fixture *f);
+
 static int
-setup(void **state)
+setup_with(policy_fn *policy, void **state)
 {
     static char journal[200];
     struct sidecar_fixture *f = calloc(1, sizeof *f);
@@ -44,10 +60,22 @@ setup(void **state)
     snprintf(journal, sizeof journal, "%s/sandbox.journal", f->directory);
     f->config.sandbox.journal = journal;
     fixture_start(f);
-    assert_int_equal(GCS_OK, policy_set(f->host, two_candidates(f)));
+    assert_int_equal(GCS_OK, policy_set(f->host, policy(f)));
     host_add_volume(f->host);
     *state = f;
     return 0;
+}
+
+static int
+setup(void **state)
+{
+    return setup_with(two_candidates, state);
+}
+
+static int
+setup_mounts(void **state)
+{
+    return setup_with(candidates_that_differ_in_their_mount, state);
 }
 
 /* Another sidecar, which knows nothing; then the policy. */
@@ -68,7 +96,7 @@ run_with_mount(struct sidecar_fixture *f, unsigned number)
     uint32_t init = 0;
     host_prepare(f->host, number);
     spec_init(&spec);
-    spec_add_mount(&spec, SOURCE, "/volumemountscratch");
+    spec_add_mount(&spec, SOURCE, TARGET);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, number), &spec.spec, &err));
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &init, &err));
     return init;
@@ -121,6 +149,61 @@ clean_up(struct sidecar_fixture *f, unsigned number, uint32_t init)
     assert_int_equal(GCS_OK, status);
     assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, scratch, VOLUME_ID, &err));
     assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, scratch, &err));
+}
+
+static struct host_call *
+begin_mount(struct sidecar_fixture *f, const char *id, uint32_t timeout_ms)
+{
+    struct test_spec spec;
+    Gcs__V1__ContainerMount container_mount = GCS__V1__CONTAINER_MOUNT__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    spec_init(&spec);
+    spec_add_mount(&spec, SOURCE, TARGET);
+    container_mount.mount = spec.spec.mounts[0];
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
+    settings.container_mount = &container_mount;
+    request.container_id = (char *)(uintptr_t)id;
+    request.timeout_ms = timeout_ms;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    return host_begin(f->host, &request);
+}
+
+static void
+a_mount_that_told_which_container_it_is_still_does(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    uint32_t process = 0;
+    char id[65];
+    host_run(f->host, 0);
+    container_id(id, 0);
+    assert_int_equal(GCS_OK, host_end(begin_mount(f, id, 0)));
+
+    start_anew(f, candidates_that_differ_in_their_mount(f));
+
+    assert_int_equal(GCS_PERMISSION_DENIED, exec(f, id, other, &process));
+    assert_int_equal(GCS_OK, exec(f, id, cmd, &process));
+}
+
+static void
+a_mount_that_was_taken_back_tells_nothing(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    uint32_t process = 0;
+    char id[65];
+    host_run(f->host, 0);
+    container_id(id, 0);
+    inbox_hold(f->inbox, INBOX_SETTINGS, NULL, 1);
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(begin_mount(f, id, 100)));
+    assert_true(inbox_wait_held(f->inbox, 1));
+    inbox_release(f->inbox, INBOX_SETTINGS);
+    assert_int_equal(GCS_PERMISSION_DENIED, exec(f, id, neither, &process)); /* waits for the way back */
+
+    start_anew(f, candidates_that_differ_in_their_mount(f));
+
+    assert_int_equal(GCS_OK, exec(f, id, other, &process));
+    assert_int_equal(GCS_PERMISSION_DENIED, exec(f, id, cmd, &process));
 }
 
 static void
@@ -406,6 +489,10 @@ main(void)
         TEST(what_was_narrowed_stays_narrow),
         TEST(a_refused_exec_narrows_nothing_for_the_successor),
         TEST(a_container_that_was_shut_down_gets_nothing_more),
+        cmocka_unit_test_setup_teardown(a_mount_that_told_which_container_it_is_still_does, setup_mounts,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_mount_that_was_taken_back_tells_nothing, setup_mounts,
+                                        fixture_teardown),
         TEST(an_id_is_not_created_twice),
         TEST(combined_layers_and_created_containers_go_on_from_where_they_were),
         TEST(an_unreadable_tag_leaves_wait_shutdown_and_delete),
