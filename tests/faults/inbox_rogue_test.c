@@ -22,6 +22,30 @@ struct rogue {
     void *guest_state;
 };
 
+static void receive(struct rogue *rogue, int kind, struct rep_request *ret);
+
+/* Sets the policy, whose answer waits for what the inbox says it has: nothing. */
+static void
+set_policy(struct rogue *rogue)
+{
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__SecurityPolicy policy = GCS__V1__SECURITY_POLICY__INIT;
+    struct rep_request got;
+    char *text = guest_policy_text(rogue->guest);
+    policy.policy = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = strlen(text)};
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY;
+    settings.security_policy = &policy;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    struct host_call *call = host_begin(rogue->guest->host, &request);
+    free(text);
+    receive(rogue, GCS__V1__REQUEST__BODY_LIST_OBJECTS, &got);
+    rep_server_status(&rogue->inbox, &got, GCS_OK, "");
+    rep_request_done(&got);
+    assert_int_equal(GCS_OK, host_end(call));
+}
+
 static int
 setup(void **state)
 {
@@ -36,7 +60,8 @@ setup(void **state)
     guest_start_sidecar(rogue->guest);
     rep_server_negotiate(&rogue->inbox, 1, 1);
     guest_reconnect(rogue->guest);
-    guest_set_policy(rogue->guest);
+    set_policy(rogue);
+    host_add_volume(rogue->guest->host);
     return 0;
 }
 

@@ -29,6 +29,7 @@ lose_answer(struct sidecar_fixture *f, struct host_call *call, int kind)
     inbox_cut(f->inbox);
     assert_int_equal(GCS_UNAVAILABLE, host_end(call));
     assert_int_equal(1, inbox_release(f->inbox, kind));
+    assert_true(host_wait_connected(f->host, false));
     inbox_mend(f->inbox);
     assert_true(host_wait_connected(f->host, true));
 }
@@ -168,6 +169,7 @@ what_an_inbox_has_lost_is_reported_and_can_be_made_anew(void **state)
     container_id(id, 0);
     inbox_cut(f->inbox);
     inbox_restart(f->inbox);
+    assert_true(host_wait_connected(f->host, false));
     inbox_mend(f->inbox);
     assert_true(host_wait_connected(f->host, true));
 

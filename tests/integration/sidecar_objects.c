@@ -9,7 +9,7 @@
 #include "server/base/text.h"
 #include "server/rpc/wire.h"
 
-enum { OBJECTS_MAX = 512 };
+enum { OBJECTS_MAX = 8192 };
 
 /* An object of the schema, owned. `about` is its container; scratches and ids have none. */
 struct object {
