@@ -33,9 +33,10 @@ struct guest_resources guest_resources(const struct guest *guest);
 void guest_resources_print(const char *what, const struct guest_resources *resources);
 
 /*
- * Waits until the guest holds what it held `before`: descriptors, threads, entries and mounts exactly. Memory
- * and loop devices are printed, not compared. Some of it is given back a moment after the answer, so this
- * asks the guest's health and looks again, for GATE_PATIENCE_NS; then it prints both and fails the test.
+ * Waits until the guest holds what it held `before`: threads, entries and mounts exactly, and no more
+ * descriptors. Memory and loop devices are printed, not compared. Some of it is given back a moment after the
+ * answer, so this asks the guest's health and looks again, for GATE_PATIENCE_NS; then it prints both and
+ * fails the test.
  */
 void guest_resources_await(struct guest *guest, const struct guest_resources *before);
 

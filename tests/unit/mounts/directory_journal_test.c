@@ -329,8 +329,10 @@ a_journal_that_cannot_be_written_refuses_and_leaves_nothing(void **state)
     struct directory_hold *hold = NULL;
     char small[128], path[160], filler[160];
     static const char block[4096];
-    if (geteuid() != 0)
-        skip(); /* mounting a small file system takes root */
+    if (geteuid() != 0) {
+        print_message("mounting a small file system needs root\n");
+        skip();
+    }
     snprintf(small, sizeof small, "%s/small", fixture->base);
     snprintf(path, sizeof path, "%s/journal", small);
     snprintf(filler, sizeof filler, "%s/filler", small);

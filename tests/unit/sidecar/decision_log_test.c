@@ -438,7 +438,7 @@ a_full_disk_changes_no_decision_and_is_marked_when_there_is_room_again(void **st
     char filler[96];
     static const char block[4096];
     if (mount("none", f->directory, "tmpfs", 0, "size=128k") < 0) {
-        print_message("no file system can be mounted here\n");
+        print_message("mount(2) is not allowed here: root is needed\n");
         skip();
     }
     snprintf(filler, sizeof filler, "%s/filler", f->directory);
