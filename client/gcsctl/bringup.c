@@ -6,6 +6,7 @@
 #include "client/spec/spec.h"
 #include "server/base/arena.h"
 #include "server/base/fd.h"
+#include "server/base/text.h"
 
 /* For a container that is told to end by force while everything is taken down. */
 #define FORCED_END_MS 10000
@@ -75,16 +76,10 @@ bringup_plan(struct bringup *bringup, struct arena *arena, struct plan *ret)
     return EXIT_STATUS_OK;
 }
 
-static void
-free_charp(char **text)
-{
-    free(*text);
-}
-
 static int
 set_policy(struct bringup *bringup)
 {
-    CLEANUP(free_charp)
+    CLEANUP(text_freep)
     char *text = NULL;
     size_t size;
     struct error local;

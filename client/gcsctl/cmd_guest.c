@@ -7,6 +7,7 @@
 #include "server/base/clock.h"
 #include "server/base/fd.h"
 #include "server/base/limits.h"
+#include "server/base/text.h"
 
 int
 command_ping(struct tool *tool, const struct arguments *arguments)
@@ -112,16 +113,10 @@ command_stacks(struct tool *tool, const struct arguments *arguments)
     return EXIT_STATUS_OK;
 }
 
-static void
-free_charp(char **text)
-{
-    free(*text);
-}
-
 int
 command_policy_set(struct tool *tool, const struct arguments *arguments)
 {
-    CLEANUP(free_charp)
+    CLEANUP(text_freep)
     char *text = NULL;
     size_t size;
     struct error local;

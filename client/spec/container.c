@@ -8,6 +8,7 @@
 #include "client/spec/document.h"
 #include "server/base/fd.h"
 #include "server/base/limits.h"
+#include "server/base/text.h"
 #include "server/mounts/sandbox_path.h"
 
 #define COUNT(array)        (sizeof(array) / sizeof(array)[0])
@@ -388,16 +389,10 @@ cri_container_parse(const char *text, size_t size, const char *name, struct aren
     return STATUS_OK;
 }
 
-static void
-free_charp(char **text)
-{
-    free(*text);
-}
-
 enum status
 cri_container_load(const char *path, struct arena *arena, struct cri_container *ret, struct error *err)
 {
-    CLEANUP(free_charp)
+    CLEANUP(text_freep)
     char *text = NULL;
     size_t size;
     TRY(fd_read_file(path, LIMIT_REQUEST_BYTES, &text, &size, err));

@@ -1,4 +1,5 @@
 #include "server/base/fd.h"
+#include "server/base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,12 +50,6 @@ fd_write_full(int fd, const void *bytes, size_t size)
     return 0;
 }
 
-static void
-free_charp(char **text)
-{
-    free(*text);
-}
-
 enum status
 fd_read_file(const char *path, size_t size_max, char **ret, size_t *ret_size, struct error *err)
 {
@@ -71,7 +66,7 @@ fd_read_file(const char *path, size_t size_max, char **ret, size_t *ret_size, st
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "'%s' has %jd bytes, the limit is %zu", path,
                          (intmax_t)info.st_size, size_max);
     size_t size = (size_t)info.st_size;
-    CLEANUP(free_charp)
+    CLEANUP(text_freep)
     char *bytes = malloc(size + 1);
     if (!bytes)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for '%s' (%zu bytes)", path, size);

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Length of the valid sequence at `s` (1 to 4), or 0. `left` is at least 1. */
@@ -118,4 +119,10 @@ text_unhex(void *bytes, size_t size, const char *text)
         out[i] = (unsigned char)(high << 4 | low);
     }
     return true;
+}
+
+void
+text_freep(char **text)
+{
+    free(*text);
 }

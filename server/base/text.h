@@ -1,5 +1,5 @@
 /*
- * Text: UTF-8 validity, hexadecimal, and the alphabets of identifiers that end up in paths.
+ * Text: UTF-8 validity, hexadecimal, the alphabets of identifiers that end up in paths, and its release.
  */
 #ifndef SERVER_BASE_TEXT_H
 #define SERVER_BASE_TEXT_H
@@ -23,6 +23,9 @@ bool text_is_guid(const char *text);
 
 /* Writes 2 * size lower-case digits and a NUL. */
 void text_hex(char *text, const void *bytes, size_t size);
+
+/* Frees `*text`, which may be NULL. For CLEANUP(text_freep). */
+void text_freep(char **text);
 
 /* Reads 2 * size hexadecimal digits, either case; false when the text is shorter, longer or no digits. */
 bool text_unhex(void *bytes, size_t size, const char *text);

@@ -1,4 +1,5 @@
 #include "server/policy/vectors.h"
+#include "server/base/text.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -9,12 +10,6 @@
 #include "server/base/limits.h"
 #include "server/policy/step_lines.h"
 #include "server/policy/steps.h"
-
-static void
-freep(char **text)
-{
-    free(*text);
-}
 
 /* ---- playing ---- */
 
@@ -37,7 +32,7 @@ play_line(json_t *step, size_t line, void *arg, struct error *err)
         error_prefix(err, "line %zu: ", line);
         return status;
     }
-    CLEANUP(freep)
+    CLEANUP(text_freep)
     char *text = json_dumps(decision, JSON_COMPACT | JSON_PRESERVE_ORDER);
     if (!text)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "line %zu: no memory", line);
@@ -168,9 +163,9 @@ compare(const char *name, json_t *got, json_t *wanted, FILE *out)
         const char *member = first_difference(a, b);
         if (!member)
             continue;
-        CLEANUP(freep)
+        CLEANUP(text_freep)
         char *left = json_dumps(a, JSON_COMPACT);
-        CLEANUP(freep)
+        CLEANUP(text_freep)
         char *right = json_dumps(b, JSON_COMPACT);
         fprintf(out, "%s: step %zu differs in %s\n  decided  %s\n  expected %s\n", name, i + 1, member,
                 left ? left : "?", right ? right : "?");
@@ -195,7 +190,7 @@ read_file(const char *directory, const char *name, char **ret, size_t *size, str
 static enum status
 play_case(const char *directory, enum policy_os os, enum policy_rules rules, json_t *got, struct error *err)
 {
-    CLEANUP(freep)
+    CLEANUP(text_freep)
     char *text = NULL, *steps = NULL;
     CLEANUP(policy_unrefp)
     struct policy *policy = NULL;
@@ -229,7 +224,7 @@ run_case(const char *directory, enum policy_rules rules, FILE *out)
 {
     const char *slash = strrchr(directory, '/'), *name = slash && slash[1] ? slash + 1 : directory;
     enum policy_os os = strncmp(name, "linux-", 6) == 0 ? POLICY_LINUX : POLICY_WINDOWS;
-    CLEANUP(freep)
+    CLEANUP(text_freep)
     char *text = NULL;
     CLEANUP(json_decrefp)
     json_t *got = json_array(), *wanted = json_array();
