@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/gcsctl/command.h"
+#include "client/gcsctl/enum_name.h"
 #include "client/gcsctl/identity.h"
 #include "client/gcsctl/init_process.h"
 #include "client/spec/spec.h"
@@ -150,14 +151,6 @@ command_ps(struct tool *tool, const struct arguments *arguments)
     return EXIT_STATUS_OK;
 }
 
-static const char *
-state_name(Gcs__V1__ContainerState state)
-{
-    const ProtobufCEnumValue *value =
-        protobuf_c_enum_descriptor_get_value(&gcs__v1__container_state__descriptor, state);
-    return value != NULL ? value->name + sizeof("CONTAINER_STATE_") - 1 : "UNKNOWN";
-}
-
 /* The statistics as name and number, for both forms of output. */
 struct figure {
     const char *name;
@@ -201,12 +194,12 @@ command_props(struct tool *tool, const struct arguments *arguments)
     const Gcs__V1__GetPropertiesResponse *properties = response->get_properties;
     struct figure figures[FIGURES];
     figures_fill(properties->statistics != NULL ? properties->statistics : &none, figures);
-    json_t *object =
-        json_pack("{s:s, s:s}", "system_id", properties->system_id, "state", state_name(properties->state));
+    json_t *object = json_pack("{s:s, s:s}", "system_id", properties->system_id, "state",
+                               container_state_name(properties->state));
     for (size_t i = 0; i < FIGURES; i++)
         json_object_set_new(object, figures[i].name, json_integer((json_int_t)figures[i].value));
     (void)tool_result(tool, object, "%-24s %s\n%-24s %s", "system_id", properties->system_id, "state",
-                      state_name(properties->state));
+                      container_state_name(properties->state));
     for (size_t i = 0; i < FIGURES && !tool->json; i++)
         printf("%-24s %" PRIu64 "\n", figures[i].name, figures[i].value);
     gcs_response_free(response);

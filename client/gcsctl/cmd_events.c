@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/gcsctl/command.h"
+#include "client/gcsctl/enum_name.h"
 #include "client/gcsctl/stopper.h"
 #include "server/base/clock.h"
 #include "server/base/fd.h"
@@ -17,14 +18,6 @@
 
 /* How long to wait before asking a guest again that refuses or is gone; signals end the wait. */
 #define AGAIN_MS 200
-
-static const char *
-event_name(Gcs__V1__EventType type)
-{
-    const ProtobufCEnumValue *value =
-        protobuf_c_enum_descriptor_get_value(&gcs__v1__event_type__descriptor, type);
-    return value != NULL ? value->name + sizeof("EVENT_TYPE_") - 1 : "UNKNOWN";
-}
 
 static bool
 event_is_exit(Gcs__V1__EventType type)
@@ -43,7 +36,7 @@ event_is_exit(Gcs__V1__EventType type)
 static void
 event_print(struct tool *tool, const Gcs__V1__Event *event)
 {
-    const char *type = event_name(event->type);
+    const char *type = enum_name(&gcs__v1__event_type__descriptor, event->type, "EVENT_TYPE_");
     json_t *object =
         json_pack("{s:I, s:s, s:s, s:I, s:I, s:b, s:I}", "seq", (json_int_t)event->seq, "type", type,
                   "container_id", event->container_id, "process_id", (json_int_t)event->process_id,
@@ -110,6 +103,8 @@ copy_of(const Gcs__V1__Response *response)
     gcs__v1__response__pack(response, packed);
     Gcs__V1__Response *copy = gcs__v1__response__unpack(NULL, size, packed);
     free(packed);
+    if (copy == NULL)
+        abort(); /* what was packed just now is well formed: no memory */
     return copy;
 }
 
@@ -214,9 +209,14 @@ follow_until_told(struct tool *tool, uint64_t after)
     stopper_signals(&set);
     struct asking asking = {.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
                             .done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    int status = EXIT_STATUS_FAILED;
-    if (asking.signal_fd >= 0 && asking.done_fd >= 0)
+    int status;
+    if (asking.signal_fd >= 0 && asking.done_fd >= 0) {
         status = follow(tool, &asking, after);
+    } else {
+        struct error local;
+        (void)error_set(&local, STATUS_RESOURCE_EXHAUSTED, errno, "wait for signals");
+        status = tool_fail_local(tool, "events", &local);
+    }
     gcs_disconnect(TAKE_PTR(tool->conn)); /* a call may be under way, and its answer is written here */
     free(asking.message);
     gcs_response_free(asking.response);

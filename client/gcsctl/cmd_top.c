@@ -1,22 +1,14 @@
 /* `gcsctl top`: the guest's containers, drawn anew every few seconds. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/gcsctl/command.h"
+#include "client/gcsctl/enum_name.h"
 #include "client/gcsctl/screen.h"
 #include "client/gcsctl/snapshot.h"
 
 #define MIB        (1024.0 * 1024.0)
 #define INTERVAL_S 2
-
-static const char *
-state_name(Gcs__V1__ContainerState state)
-{
-    const ProtobufCEnumValue *value =
-        protobuf_c_enum_descriptor_get_value(&gcs__v1__container_state__descriptor, state);
-    return value != NULL ? value->name + sizeof("CONTAINER_STATE_") - 1 : "UNKNOWN";
-}
 
 /* -- for programs -- */
 
@@ -26,7 +18,7 @@ row_json(const struct snapshot_row *row)
     if (row->status != GCS_OK)
         return json_pack("{s:s, s:s}", "id", row->id, "status", gcs_status_name(row->status));
     return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I}", "id", row->id, "state",
-                     state_name(row->state), "cpu_percent", row->cpu_percent, "cpu_total_ns",
+                     container_state_name(row->state), "cpu_percent", row->cpu_percent, "cpu_total_ns",
                      (json_int_t)row->cpu_total_ns, "memory_bytes", (json_int_t)row->memory_bytes,
                      "memory_limit_bytes", (json_int_t)row->memory_limit_bytes, "processes",
                      (json_int_t)row->processes, "uptime_us", (json_int_t)row->uptime_us);
@@ -59,7 +51,7 @@ write_row(FILE *out, const struct snapshot_row *row)
         fprintf(out, "%-12.12s %s\n", row->id, gcs_status_name(row->status));
         return;
     }
-    fprintf(out, "%-12.12s %-8s %7.1f %10.1f ", row->id, state_name(row->state), row->cpu_percent,
+    fprintf(out, "%-12.12s %-8s %7.1f %10.1f ", row->id, container_state_name(row->state), row->cpu_percent,
             (double)row->memory_bytes / MIB);
     if (row->memory_limit_bytes > 0)
         fprintf(out, "%10.1f", (double)row->memory_limit_bytes / MIB);
@@ -99,14 +91,14 @@ page_of(const struct snapshot *now)
 static void
 print(struct tool *tool, const struct snapshot *now)
 {
-    char *page = page_of(now);
-    page[strlen(page) - 1] = '\0'; /* tool_result() ends the line */
-    if (tool->json)
+    if (tool->json) {
         (void)tool_result(tool, snapshot_json(now), "%s", "");
-    else
-        fprintf(tool->results, "%s\n", page);
+    } else {
+        char *page = page_of(now);
+        fputs(page, tool->results);
+        free(page);
+    }
     fflush(tool->results);
-    free(page);
 }
 
 /* -- again and again -- */

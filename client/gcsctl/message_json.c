@@ -198,13 +198,11 @@ take_list(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, cons
     if (!json_is_array(list))
         return refuse(path, "an array", err);
     size_t count = json_array_size(list), size = size_of(field);
+    if (count == 0)
+        return STATUS_OK;
     char *items = must_allocate(count * size);
     size_t *quantity = (size_t *)((char *)message + field->quantifier_offset);
     *(void **)((char *)message + field->offset) = items;
-    if (count == 0) {
-        free(items);
-        *(void **)((char *)message + field->offset) = NULL;
-    }
     for (size_t i = 0; i < count; i++) {
         char item[PATH_MAX_BYTES];
         snprintf(item, sizeof(item), "%s[%zu]", path, i);
