@@ -14,29 +14,9 @@
 #include "server/base/clock.h"
 #include "server/base/limits.h"
 #include "server/base/status.h"
-#include "tests/e2e/inbox_harness.h"
+#include "tests/e2e/inbox_fixture.h"
 
 #define OUT GCS__V1__STREAM__STREAM_STDOUT
-
-static struct guest_options fake = {.runtime = "fake"};
-
-static int
-setup(void **state)
-{
-    struct guest *guest = calloc(1, sizeof *guest);
-    *state = guest;
-    fake.unprivileged = geteuid() == 0; /* started by nobody, it is nobody */
-    guest_start(guest, &fake);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    guest_remove(*state);
-    free(*state);
-    return 0;
-}
 
 static void
 event_types_are(struct guest *guest, const Gcs__V1__EventType *types, size_t count)
@@ -605,7 +585,7 @@ a_second_inbox_in_the_same_directory_is_refused(void **state)
     struct guest second = *guest;
     snprintf(second.url, sizeof second.url, "ipc://%s/other", guest->dir);
 
-    int status = guest_end_of_start(&second, &fake);
+    int status = guest_end_of_start(&second, &guest_fake);
 
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 1);
@@ -642,7 +622,7 @@ figures_of_requests_and_containers_are_told(void **state)
 int
 main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_fake, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(events_come_in_the_order_of_a_life),
         CASE(a_running_container_gets_each_mount_once_and_keeps_book_of_it),

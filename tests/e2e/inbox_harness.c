@@ -106,7 +106,7 @@ inbox_spawn(struct guest *guest, const struct guest_options *options)
 {
     const char *argv[24];
     size_t count = 0;
-    if (options->unprivileged) {
+    if (guest->unprivileged) {
         argv[count++] = "setpriv";
         argv[count++] = "--reuid=65534";
         argv[count++] = "--regid=65534";
@@ -150,7 +150,8 @@ void
 guest_start(struct guest *guest, const struct guest_options *options)
 {
     struct error err;
-    *guest = (struct guest){.unprivileged = options->unprivileged, .standalone = options->standalone};
+    *guest = (struct guest){.unprivileged = options->unprivileged && geteuid() == 0,
+                            .standalone = options->standalone};
     ids_make();
     strcpy(guest->dir, "/tmp/gcs-inbox-XXXXXX");
     assert_non_null(mkdtemp(guest->dir));
@@ -161,7 +162,7 @@ guest_start(struct guest *guest, const struct guest_options *options)
     layer_make(guest->layer);
     if (options->standalone)
         guest_image_make(guest);
-    if (options->unprivileged)
+    if (guest->unprivileged)
         assert_int_equal(chown(guest->dir, 65534, 65534), 0);
     assert_int_equal(timers_start(&guest->timers, &err), STATUS_OK);
     inbox_spawn(guest, options);

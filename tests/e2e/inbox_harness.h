@@ -27,7 +27,8 @@ struct guest {
 
 struct guest_options {
     const char *runtime;
-    bool standalone, unprivileged;
+    bool standalone;
+    bool unprivileged; /* started by root, the inbox runs as nobody; else it is whoever runs the test */
 };
 
 /* What a container in a test is; zero is "as root, no mounts". */

@@ -14,27 +14,7 @@
 #include "server/base/status.h"
 #include "server/base/text.h"
 #include "server/rpc/hresult.h"
-#include "tests/e2e/inbox_harness.h"
-
-static struct guest_options fake = {.runtime = "fake"};
-
-static int
-setup(void **state)
-{
-    struct guest *guest = calloc(1, sizeof *guest);
-    *state = guest;
-    fake.unprivileged = geteuid() == 0; /* started by nobody, it is nobody */
-    guest_start(guest, &fake);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    guest_remove(*state);
-    free(*state);
-    return 0;
-}
+#include "tests/e2e/inbox_fixture.h"
 
 /* -- the inventory as lines of text, one an object -- */
 
@@ -293,8 +273,8 @@ a_standalone_inbox_tells_nobody(void **state)
 {
     struct guest *guest = calloc(1, sizeof *guest);
     *state = guest;
-    struct guest_options options = {.runtime = "fake", .standalone = true};
-    options.unprivileged = geteuid() == 0;
+    struct guest_options options = guest_fake;
+    options.standalone = true;
     guest_start(guest, &options);
     Gcs__V1__Response *answer = page_ask(guest, 0);
     assert_int_equal(STATUS_UNIMPLEMENTED, answer->status);
@@ -304,14 +284,14 @@ a_standalone_inbox_tells_nobody(void **state)
 int
 main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_fake, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(every_object_is_told_with_its_tag),
         CASE(a_tag_is_replaced_only_by_what_has_succeeded),
         CASE(an_id_stays_known_unless_nobody_was_told),
         CASE(a_long_inventory_comes_in_pages_that_every_session_takes),
         CASE(the_first_page_ends_other_sessions),
-        cmocka_unit_test_teardown(a_standalone_inbox_tells_nobody, teardown),
+        cmocka_unit_test_teardown(a_standalone_inbox_tells_nobody, guest_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

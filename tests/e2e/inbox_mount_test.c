@@ -12,27 +12,9 @@
 #include <cmocka.h>
 
 #include "server/base/status.h"
-#include "tests/e2e/inbox_harness.h"
+#include "tests/e2e/inbox_fixture.h"
 
 #define OUT GCS__V1__STREAM__STREAM_STDOUT
-
-static int
-setup(void **state)
-{
-    static const struct guest_options runc = {.runtime = "runc"};
-    struct guest *guest = calloc(1, sizeof *guest);
-    *state = guest;
-    guest_start(guest, &runc);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    guest_remove(*state);
-    free(*state);
-    return 0;
-}
 
 static void
 make_directory(const struct guest *guest, const char *name)
@@ -294,11 +276,11 @@ only_a_running_container_and_an_existing_source_make_a_mount(void **state)
 int
 main(void)
 {
-    if (geteuid() != 0 || access("/usr/sbin/runc", X_OK) != 0) {
+    if (!guest_can_runc()) {
         printf("needs root and runc\n");
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_runc, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(a_directory_is_seen_from_both_sides_in_a_place_that_is_made_for_it),
         CASE(what_is_mounted_read_only_cannot_be_written),

@@ -13,30 +13,11 @@
 #include <cmocka.h>
 
 #include "server/base/status.h"
-#include "tests/e2e/inbox_harness.h"
+#include "tests/e2e/inbox_fixture.h"
 
 #define OUT     GCS__V1__STREAM__STREAM_STDOUT
 #define NETWORK "11111111-2222-3333-4444-555555555555"
 #define ADAPTER "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
-
-static const struct guest_options runc = {.runtime = "runc"};
-
-static int
-setup(void **state)
-{
-    struct guest *guest = calloc(1, sizeof *guest);
-    *state = guest;
-    guest_start(guest, &runc);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    guest_remove(*state);
-    free(*state);
-    return 0;
-}
 
 /* Interfaces of the guest whose name begins as adapters' do. */
 static size_t
@@ -207,7 +188,7 @@ nothing_of_a_namespace_is_left_by_an_inbox_that_ends_or_by_one_that_is_killed(vo
         assert_int_equal(guest_run(guest, GUEST_ID_A, &init), STATUS_OK);
         guest_end(guest, round == 0 ? SIGKILL : SIGTERM);
         if (round == 0)
-            guest_restart(guest, &runc);
+            guest_restart(guest, &guest_runc);
         assert_int_equal(guest_mounts(guest), 0);
     }
     assert_int_equal(guest_adapters(), 0);
@@ -216,11 +197,11 @@ nothing_of_a_namespace_is_left_by_an_inbox_that_ends_or_by_one_that_is_killed(vo
 int
 main(void)
 {
-    if (geteuid() != 0 || access("/usr/sbin/runc", X_OK) != 0 || unshare(CLONE_NEWNET) != 0) {
+    if (!guest_can_runc() || unshare(CLONE_NEWNET) != 0) {
         printf("needs root and runc\n");
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_runc, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(containers_of_one_namespace_share_its_adapter_and_its_loopback_and_reach_the_guest),
         CASE(an_unknown_namespace_is_not_entered_and_a_failed_create_leaves_it),

@@ -13,29 +13,10 @@
 
 #include "server/base/clock.h"
 #include "server/base/status.h"
-#include "tests/e2e/inbox_harness.h"
+#include "tests/e2e/inbox_fixture.h"
 
 #define OUT GCS__V1__STREAM__STREAM_STDOUT
 #define ERR GCS__V1__STREAM__STREAM_STDERR
-
-static const struct guest_options runc = {.runtime = "runc"};
-
-static int
-setup(void **state)
-{
-    struct guest *guest = calloc(1, sizeof *guest);
-    *state = guest;
-    guest_start(guest, &runc);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    guest_remove(*state);
-    free(*state);
-    return 0;
-}
 
 static void
 nothing_is_left(struct guest *guest, const char *id)
@@ -535,7 +516,7 @@ a_successor_removes_what_a_killed_inbox_left_and_reports_it(void **state)
     assert_true(guest_mounts(guest) > 0);
     assert_true(guest_groups(GUEST_ID_A) > 0);
 
-    guest_restart(guest, &runc);
+    guest_restart(guest, &guest_runc);
 
     nothing_is_left(guest, GUEST_ID_A);
     assert_int_equal(guest_groups(GUEST_ID_B), 0);
@@ -602,11 +583,11 @@ a_standalone_inbox_verifies_layers_and_lets_the_host_make_directories(void **sta
 int
 main(void)
 {
-    if (geteuid() != 0 || access("/usr/sbin/runc", X_OK) != 0) {
+    if (!guest_can_runc()) {
         printf("needs root and runc\n");
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_runc, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(container_runs_and_tells_output_and_exit_code),
         CASE(exec_runs_beside_init_with_its_own_user_and_environment),
