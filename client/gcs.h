@@ -232,6 +232,26 @@ GCS_API enum gcs_status gcs_separate_layers(struct gcs_connection *conn, const c
                                             const char *scratch_target, const char *volume_id,
                                             struct gcs_error *err);
 
+/* A network namespace of the guest, which containers enter by their specification. namespace_id: a GUID in
+ * lower case. Removing it takes its adapters away; GCS_FAILED_PRECONDITION while a container is in it. */
+GCS_API enum gcs_status gcs_add_network_namespace(struct gcs_connection *conn, const char *namespace_id,
+                                                  struct gcs_error *err);
+GCS_API enum gcs_status gcs_remove_network_namespace(struct gcs_connection *conn, const char *namespace_id,
+                                                     struct gcs_error *err);
+
+/*
+ * An adapter of a network namespace: its ids, and for an add what settings.proto says of the other fields.
+ * network: borrowed, not changed.
+ *
+ * GCS_INVALID_ARGUMENT  an id, an address, a prefix or a route is malformed; the message names its field
+ * GCS_NOT_FOUND         no such namespace, or none of its adapters has the id
+ * GCS_ALREADY_EXISTS    the adapter's id is in use
+ */
+GCS_API enum gcs_status gcs_add_network(struct gcs_connection *conn, const Gcs__V1__Network *network,
+                                        struct gcs_error *err);
+GCS_API enum gcs_status gcs_remove_network(struct gcs_connection *conn, const char *namespace_id,
+                                           const char *adapter_id, struct gcs_error *err);
+
 /* Waits up to `wait_ms` (at most 25,000) for events after `after_seq`; ret->watch_events may have none. */
 GCS_API enum gcs_status gcs_watch_events(struct gcs_connection *conn, uint64_t after_seq, uint32_t wait_ms,
                                          Gcs__V1__Response **ret, struct gcs_error *err);

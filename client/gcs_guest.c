@@ -234,3 +234,55 @@ gcs_separate_layers(struct gcs_connection *conn, const char *container_id, const
     return layers(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, container_id, scratch_target, volume_id,
                   err);
 }
+
+static enum gcs_status
+network_namespace(struct gcs_connection *conn, Gcs__V1__RequestType type, const char *namespace_id,
+                  struct gcs_error *err)
+{
+    Gcs__V1__NetworkNamespace resource = GCS__V1__NETWORK_NAMESPACE__INIT;
+    resource.namespace_id = GCS_MUTABLE(namespace_id);
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = type;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK_NAMESPACE;
+    settings.network_namespace = &resource;
+    return modify(conn, GCS_UVM_ID, &settings, NULL, err);
+}
+
+enum gcs_status
+gcs_add_network_namespace(struct gcs_connection *conn, const char *namespace_id, struct gcs_error *err)
+{
+    return network_namespace(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, namespace_id, err);
+}
+
+enum gcs_status
+gcs_remove_network_namespace(struct gcs_connection *conn, const char *namespace_id, struct gcs_error *err)
+{
+    return network_namespace(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, namespace_id, err);
+}
+
+static enum gcs_status
+network(struct gcs_connection *conn, Gcs__V1__RequestType type, const Gcs__V1__Network *resource,
+        struct gcs_error *err)
+{
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    settings.request_type = type;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK;
+    settings.network = (Gcs__V1__Network *)(uintptr_t)resource;
+    return modify(conn, GCS_UVM_ID, &settings, NULL, err);
+}
+
+enum gcs_status
+gcs_add_network(struct gcs_connection *conn, const Gcs__V1__Network *resource, struct gcs_error *err)
+{
+    return network(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, resource, err);
+}
+
+enum gcs_status
+gcs_remove_network(struct gcs_connection *conn, const char *namespace_id, const char *adapter_id,
+                   struct gcs_error *err)
+{
+    Gcs__V1__Network resource = GCS__V1__NETWORK__INIT;
+    resource.namespace_id = GCS_MUTABLE(namespace_id);
+    resource.adapter_id = GCS_MUTABLE(adapter_id);
+    return network(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, &resource, err);
+}

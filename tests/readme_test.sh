@@ -32,6 +32,7 @@ told=$(sed -n '/^| Request | Decided by/,/^$/p' README.md | grep -c '^| [A-Z]' |
 help=$({
     for program in gcs-sidecar gcs-inbox gcs-bench gcsctl gcs-policy; do "$bin/$program" --help; done
     for command in run exec kill events call top; do "$bin/gcsctl" "$command" --help; done
+    "$bin/gcsctl" network add --help
     for command in generate eval explain replay; do "$bin/gcs-policy" "$command" --help; done
 } 2>&1)
 while read -r option; do

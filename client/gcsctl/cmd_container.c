@@ -28,6 +28,8 @@ command_create(struct tool *tool, const struct arguments *arguments)
         status = cri_container_load(arguments->items[0], &arena, &container, &local);
     if (status == STATUS_OK)
         status = spec_from_cri(&container, &arena, &spec, &local);
+    if (status == STATUS_OK && arguments->network != NULL)
+        spec->network_namespace = (char *)(uintptr_t)arguments->network;
     if (status != STATUS_OK)
         result = tool_fail_local(tool, "create", &local);
     else if (gcs_create(tool->conn, identity.id, spec, &err) != GCS_OK)

@@ -21,6 +21,8 @@ container_describe(const struct arguments *arguments, struct arena *arena, struc
                               : identity_random(&bringup->identity, err));
     TRY(cri_container_load(arguments->items[0], arena, &container, err));
     TRY(spec_from_cri(&container, arena, ret, err));
+    if (arguments->network != NULL)
+        (*ret)->network_namespace = (char *)(uintptr_t)arguments->network;
     if (arguments->layers_count == 0)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "give the image's layers with --layer, base first");
 

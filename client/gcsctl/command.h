@@ -26,18 +26,23 @@ enum option_key {
     OPTION_POLICY = 'p',
     OPTION_SIGNAL = 's',
     OPTION_USER = 'u',
-    OPTION_AFTER = 0x100,
+    OPTION_ADDRESS = 0x100,
+    OPTION_AFTER,
     OPTION_CONFIG,
     OPTION_CWD,
     OPTION_DETACH,
     OPTION_FORCE,
     OPTION_GUEST,
+    OPTION_GUEST_ADDRESS,
     OPTION_ID,
     OPTION_KEEP,
     OPTION_INTERVAL,
     OPTION_LIST,
+    OPTION_MAC,
     OPTION_MOUNT_OPTION,
+    OPTION_NETWORK,
     OPTION_ONCE,
+    OPTION_ROUTE,
     OPTION_SIZE,
     OPTION_STDERR,
     OPTION_TRACEPARENT,
@@ -48,8 +53,10 @@ struct arguments {
     const char *const *items; /* positional arguments; NULL when there is none */
     size_t count;
     const char *const *layers, *const *envs, *const *mount_options;
+    const char *const *addresses, *const *guest_addresses, *const *routes;
     size_t layers_count, envs_count, mount_options_count;
-    const char *policy, *id, *signal, *cwd, *user, *config; /* NULL: not given */
+    size_t addresses_count, guest_addresses_count, routes_count;
+    const char *policy, *id, *signal, *cwd, *user, *config, *mac, *network; /* NULL: not given */
     uint64_t size_bytes, after, interval_s;
     bool keep, force, follow, tty, input, guest, detach, from_stderr, list, once;
 };
@@ -102,6 +109,10 @@ int command_layers_add(struct tool *tool, const struct arguments *arguments);
 int command_layers_remove(struct tool *tool, const struct arguments *arguments);
 int command_scratch_add(struct tool *tool, const struct arguments *arguments);
 int command_scratch_remove(struct tool *tool, const struct arguments *arguments);
+int command_netns_add(struct tool *tool, const struct arguments *arguments);
+int command_netns_remove(struct tool *tool, const struct arguments *arguments);
+int command_network_add(struct tool *tool, const struct arguments *arguments);
+int command_network_remove(struct tool *tool, const struct arguments *arguments);
 int command_combine(struct tool *tool, const struct arguments *arguments);
 int command_uncombine(struct tool *tool, const struct arguments *arguments);
 bool command_call_is_local(const struct arguments *arguments);

@@ -15,11 +15,29 @@ struct list {
     size_t count;
 };
 
+/* Options that may be given several times, and where their texts go in struct arguments. */
+static const struct repeated_option {
+    int key;
+    size_t items, count;
+} repeated[] = {
+#define REPEATED(key_, field_)                                                                               \
+    {                                                                                                        \
+        (key_), offsetof(struct arguments, field_), offsetof(struct arguments, field_##_count)               \
+    }
+    REPEATED(OPTION_ADDRESS, addresses),
+    REPEATED(OPTION_ENV, envs),
+    REPEATED(OPTION_GUEST_ADDRESS, guest_addresses),
+    REPEATED(OPTION_LAYER, layers),
+    REPEATED(OPTION_MOUNT_OPTION, mount_options),
+    REPEATED(OPTION_ROUTE, routes),
+};
+#define REPEATED_COUNT (sizeof(repeated) / sizeof(repeated[0]))
+
 struct parsing {
     const struct command *command;
     struct tool *tool;
     struct arguments *arguments;
-    struct list items, layers, envs, mount_options;
+    struct list items, lists[REPEATED_COUNT];
 };
 
 static void
@@ -136,9 +154,14 @@ static const struct plain_option flags[] = {
 };
 
 static const struct plain_option texts[] = {
-    {OPTION_CONFIG, offsetof(struct arguments, config)}, {OPTION_CWD, offsetof(struct arguments, cwd)},
-    {OPTION_ID, offsetof(struct arguments, id)},         {OPTION_POLICY, offsetof(struct arguments, policy)},
-    {OPTION_SIGNAL, offsetof(struct arguments, signal)}, {OPTION_USER, offsetof(struct arguments, user)},
+    {OPTION_CONFIG, offsetof(struct arguments, config)},
+    {OPTION_CWD, offsetof(struct arguments, cwd)},
+    {OPTION_ID, offsetof(struct arguments, id)},
+    {OPTION_POLICY, offsetof(struct arguments, policy)},
+    {OPTION_MAC, offsetof(struct arguments, mac)},
+    {OPTION_NETWORK, offsetof(struct arguments, network)},
+    {OPTION_SIGNAL, offsetof(struct arguments, signal)},
+    {OPTION_USER, offsetof(struct arguments, user)},
 };
 
 static bool
@@ -157,6 +180,24 @@ parse_plain(int key, const char *text, struct arguments *arguments)
         return true;
     }
     return false;
+}
+
+static bool
+parse_repeated(int key, const char *text, struct parsing *parsing)
+{
+    for (size_t i = 0; i < REPEATED_COUNT; i++) {
+        if (repeated[i].key != key)
+            continue;
+        list_add(&parsing->lists[i], text);
+        return true;
+    }
+    return false;
+}
+
+static const char *const **
+repeated_items(struct arguments *arguments, size_t i)
+{
+    return (const char *const **)(void *)((char *)arguments + repeated[i].items);
 }
 
 static error_t
@@ -179,15 +220,6 @@ parse_option(int key, char *text, struct argp_state *state)
         if (arguments->interval_s == 0)
             argp_error(state, "--interval: at least 1");
         return 0;
-    case OPTION_LAYER:
-        list_add(&parsing->layers, text);
-        return 0;
-    case OPTION_ENV:
-        list_add(&parsing->envs, text);
-        return 0;
-    case OPTION_MOUNT_OPTION:
-        list_add(&parsing->mount_options, text);
-        return 0;
     case OPTION_SIZE:
         arguments->size_bytes = number_parse(state, "size", text, UINT64_MAX);
         return 0;
@@ -200,7 +232,7 @@ parse_option(int key, char *text, struct argp_state *state)
         arguments->guest = true;
         return 0;
     default:
-        return parse_plain(key, text, arguments) ? 0 : ARGP_ERR_UNKNOWN;
+        return parse_plain(key, text, arguments) || parse_repeated(key, text, parsing) ? 0 : ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -224,20 +256,17 @@ command_parse(const struct command *command, int argc, char **argv, struct tool 
     argp_parse(&argp, argc, argv, command->takes_argv ? ARGP_IN_ORDER : 0, NULL, &parsing);
     arguments->items = parsing.items.items;
     arguments->count = parsing.items.count;
-    arguments->layers = parsing.layers.items;
-    arguments->layers_count = parsing.layers.count;
-    arguments->envs = parsing.envs.items;
-    arguments->envs_count = parsing.envs.count;
-    arguments->mount_options = parsing.mount_options.items;
-    arguments->mount_options_count = parsing.mount_options.count;
+    for (size_t i = 0; i < REPEATED_COUNT; i++) {
+        *repeated_items(arguments, i) = parsing.lists[i].items;
+        *(size_t *)(void *)((char *)arguments + repeated[i].count) = parsing.lists[i].count;
+    }
 }
 
 void
 arguments_done(struct arguments *arguments)
 {
     free((void *)(uintptr_t)arguments->items);
-    free((void *)(uintptr_t)arguments->layers);
-    free((void *)(uintptr_t)arguments->envs);
-    free((void *)(uintptr_t)arguments->mount_options);
+    for (size_t i = 0; i < REPEATED_COUNT; i++)
+        free((void *)(uintptr_t)*repeated_items(arguments, i));
     *arguments = (struct arguments){0};
 }

@@ -14,11 +14,15 @@ static const struct argp_option run_options[] = {
     {"policy", OPTION_POLICY, "FILE", 0, "Set this policy first, if the guest has none yet", 0},
     {"layer", OPTION_LAYER, "FILE", 0, "A layer, base first; the guest looks for its last component", 0},
     {"id", OPTION_ID, "ID", 0, "64 lower-case hexadecimal digits instead of random ones", 0},
+    {"network", OPTION_NETWORK, "NAMESPACE", 0, "The network namespace to be in (default: one of its own)",
+     0},
     {"keep", OPTION_KEEP, NULL, 0, "Leave container, scratch and layers in the guest", 0},
     NO_MORE,
 };
 static const struct argp_option create_options[] = {
     {"id", OPTION_ID, "ID", 0, "64 lower-case hexadecimal digits instead of random ones", 0},
+    {"network", OPTION_NETWORK, "NAMESPACE", 0, "The network namespace to be in (default: one of its own)",
+     0},
     NO_MORE,
 };
 static const struct argp_option layers_options[] = {
@@ -47,6 +51,14 @@ static const struct argp_option kill_options[] = {
 };
 static const struct argp_option mount_options[] = {
     {"option", OPTION_MOUNT_OPTION, "OPTION", 0, "An option; several times (default rbind, rprivate, rw)", 0},
+    NO_MORE,
+};
+static const struct argp_option network_options[] = {
+    {"mac", OPTION_MAC, "MAC", 0, "Of the end in the namespace (default: the kernel draws one)", 0},
+    {"address", OPTION_ADDRESS, "ADDRESS/PREFIX", 0, "Of the end in the namespace; several times", 0},
+    {"guest-address", OPTION_GUEST_ADDRESS, "ADDRESS/PREFIX", 0, "Of the end in the guest; several times", 0},
+    {"route", OPTION_ROUTE, "DESTINATION/PREFIX[,GATEWAY[,METRIC]]", 0,
+     "Of the namespace, through this adapter; several times", 0},
     NO_MORE,
 };
 static const struct argp_option shutdown_options[] = {
@@ -153,6 +165,41 @@ const struct command commands[] = {
      .least = 1,
      .most = 1,
      .run = command_scratch_remove},
+    {.name = "netns",
+     .verb = "add",
+     .usage = "NAMESPACE",
+     .summary = "Make a network namespace for containers to enter",
+     .details = "NAMESPACE is a GUID in lower case, for the --network of run and create.",
+     .options = no_options,
+     .least = 1,
+     .most = 1,
+     .run = command_netns_add},
+    {.name = "netns",
+     .verb = "remove",
+     .usage = "NAMESPACE",
+     .summary = "Remove a network namespace that no container is in",
+     .options = no_options,
+     .least = 1,
+     .most = 1,
+     .run = command_netns_remove},
+    {.name = "network",
+     .verb = "add",
+     .usage = "NAMESPACE ADAPTER",
+     .summary = "Add an adapter to a network namespace",
+     .details =
+         "ADAPTER is a GUID in lower case. A veth pair: one end is in the namespace, one in the guest.",
+     .options = network_options,
+     .least = 2,
+     .most = 2,
+     .run = command_network_add},
+    {.name = "network",
+     .verb = "remove",
+     .usage = "NAMESPACE ADAPTER",
+     .summary = "Remove an adapter from a network namespace",
+     .options = no_options,
+     .least = 2,
+     .most = 2,
+     .run = command_network_remove},
     {.name = "combine",
      .usage = "ID SCRATCH VOLUME",
      .summary = "Make a container's root: scratch over volume",

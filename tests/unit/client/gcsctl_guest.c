@@ -342,6 +342,27 @@ request_type_name(Gcs__V1__RequestType type)
 }
 
 static void
+record_addresses(struct guest *guest, const char *what, Gcs__V1__IpConfiguration *const *addresses,
+                 size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        record(guest, "%s %s/%u", what, addresses[i]->ip_address, addresses[i]->prefix_length);
+}
+
+static void
+record_network(struct guest *guest, const char *type, const Gcs__V1__Network *network)
+{
+    record(guest, "network %s %s %s [%s]", type, network->namespace_id, network->adapter_id,
+           network->mac_address);
+    record_addresses(guest, "address", network->ip_configurations, network->n_ip_configurations);
+    record_addresses(guest, "guest address", network->guest_ip_configurations,
+                     network->n_guest_ip_configurations);
+    for (size_t i = 0; i < network->n_routes; i++)
+        record(guest, "route %s [%s] %u", network->routes[i]->destination_prefix,
+               network->routes[i]->next_hop, network->routes[i]->metric);
+}
+
+static void
 handle_settings(struct request *req)
 {
     struct guest *guest = req->app;
@@ -364,6 +385,12 @@ handle_settings(struct request *req)
         record(guest, "mount %s %s at %s, %zu options, %s", type, settings->container_mount->mount->source,
                settings->container_mount->mount->destination, settings->container_mount->mount->n_options,
                settings->container_mount->mount->options[0]);
+        break;
+    case GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK_NAMESPACE:
+        record(guest, "netns %s %s", type, settings->network_namespace->namespace_id);
+        break;
+    case GCS__V1__MODIFY_SETTINGS__RESOURCE_NETWORK:
+        record_network(guest, type, settings->network);
         break;
     default:
         record(guest, "combined %s", type);
@@ -396,6 +423,8 @@ handle_create(struct request *req)
     if (refused(req))
         return;
     bool held = hold(req);
+    if (spec->network_namespace[0] != '\0')
+        record(guest, "in %s", spec->network_namespace);
     record(guest, "create %s %s", spec->process->args[0], spec->n_mounts > 0 ? spec->mounts[0]->source : "-");
     if (!held)
         reply_empty(req);
@@ -618,6 +647,8 @@ static const struct rpc_method rows[] = {
     SETTINGS(CONTAINER_SCRATCH),
     SETTINGS(COMBINED_LAYERS),
     SETTINGS(CONTAINER_MOUNT),
+    SETTINGS(NETWORK_NAMESPACE),
+    SETTINGS(NETWORK),
     ROW(CREATE_CONTAINER, handle_create),
     ROW(START_CONTAINER, handle_start),
     ROW(EXECUTE_PROCESS, handle_exec),

@@ -591,6 +591,10 @@ each_command_has_a_json_result(void **state)
         {{"combine", ID, "s", "v", "--json"}, "combined"},
         {{"uncombine", ID, "s", "v", "--json"}, "separated"},
         {{"mount", ID, "sandbox:///v", "/v", "--json"}, "mounted"},
+        {{"netns", "add", "n", "--json"}, "added"},
+        {{"netns", "remove", "n", "--json"}, "removed"},
+        {{"network", "add", "n", "a", "--json"}, "adapter"},
+        {{"network", "remove", "n", "a", "--json"}, "removed"},
         {{"create", SEED, "--id", ID, "--json"}, "container_id"},
         {{"start", ID, "--json"}, "process_id"},
         {{"exec", "--detach", "--json", ID, "--", "ls"}, "process_id"},
@@ -610,6 +614,65 @@ each_command_has_a_json_result(void **state)
         json_decref(object);
         if (!there)
             fail_msg("row %zu has no %s: %s", i, rows[i].key, fixture->output);
+        fixture = again(state);
+    }
+}
+
+static void
+a_network_is_what_the_options_say(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *words[16], *log;
+    } rows[] = {
+        {{"netns", "add", "n"}, "netns add n\n"},
+        {{"netns", "remove", "n"}, "netns remove n\n"},
+        {{"network", "add", "n", "a"}, "network add n a []\n"},
+        {{"network", "add", "n", "a", "--mac=02:00:00:00:00:01", "--address=10.0.0.2/24",
+          "--address=fd00::2/64", "--guest-address", "10.0.0.1/24", "--route=0.0.0.0/0,10.0.0.1,7",
+          "--route=10.1.0.0/16", "--route=fd01::/64,fd00::1"},
+         "network add n a [02:00:00:00:00:01]\naddress 10.0.0.2/24\naddress fd00::2/64\n"
+         "guest address 10.0.0.1/24\nroute 0.0.0.0/0 [10.0.0.1] 7\nroute 10.1.0.0/16 [] 0\n"
+         "route fd01::/64 [fd00::1] 0\n"},
+        {{"network", "remove", "n", "a"}, "network remove n a []\n"},
+        {{"create", SEED, "--id", ID, "--network", "n"}, "in n\n"},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct guest_behaviour behaviour = {0};
+        guest_is(fixture, &behaviour);
+        begin(fixture, rows[i].words);
+        assert_int_equal(finish(fixture), 0);
+        if (strncmp(fixture->log, rows[i].log, strlen(rows[i].log)) != 0)
+            fail_msg("row %zu: %s", i, fixture->log);
+        fixture = again(state);
+    }
+}
+
+static void
+what_is_no_address_or_metric_is_refused_before_anything_is_sent(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *option, *said;
+    } rows[] = {
+        {"--address=10.0.0.2", "'10.0.0.2' is no ADDRESS/PREFIX"},
+        {"--address=10.0.0.2/", "is no ADDRESS/PREFIX"},
+        {"--address=10.0.0.2/129", "is no ADDRESS/PREFIX"},
+        {"--guest-address=10.0.0.2/24x", "is no ADDRESS/PREFIX"},
+        {"--guest-address=10.0.0.2/-1", "is no ADDRESS/PREFIX"},
+        {"--route=0.0.0.0/0,10.0.0.1,", "a metric is a number up to 65535"},
+        {"--route=0.0.0.0/0,10.0.0.1,65536", "a metric is a number up to 65535"},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct guest_behaviour behaviour = {0};
+        const char *const words[] = {"network", "add", "n", "a", rows[i].option, NULL};
+        guest_is(fixture, &behaviour);
+        begin(fixture, words);
+        assert_int_equal(finish(fixture), 125);
+        assert_says(fixture->error_output, rows[i].said);
+        assert_string_equal(fixture->log, "");
         fixture = again(state);
     }
 }
@@ -826,6 +889,8 @@ main(void)
         TEST(force_ends_the_process_of_an_exec_and_not_its_container),
         TEST(a_denied_exec_in_the_guest_says_which_rule_and_why),
         TEST(each_command_has_a_json_result),
+        TEST(a_network_is_what_the_options_say),
+        TEST(what_is_no_address_or_metric_is_refused_before_anything_is_sent),
         TEST(wait_exits_as_the_process_did),
         TEST(logs_print_what_the_guest_keeps_from_an_offset_on),
         TEST(a_terminal_is_raw_while_the_process_runs_and_as_before_afterwards),
