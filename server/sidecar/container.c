@@ -1,5 +1,6 @@
 #include "server/sidecar/container.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +10,8 @@
 
 struct process {
     uint32_t id;
-    bool is_init, allow_stdio, exited, is_restricted;
-    bool nameless; /* its exit came before the answer that names it: only container_add_process() sees it */
+    enum container_process_state state;
+    bool is_init, allow_stdio, is_restricted;
     char **args;
     size_t args_count;
     UT_hash_handle hh; /* in order of insertion, so the first is the oldest */
@@ -514,6 +515,35 @@ process_find(struct container *container, uint32_t process_id)
     return process;
 }
 
+/* The state an event leads to, plus one; 0: refused. The header's table, row by row. */
+#define TO(name) (CONTAINER_PROCESS_##name + 1)
+static const unsigned char process_transitions[CONTAINER_PROCESS_STATES][CONTAINER_PROCESS_EVENTS] = {
+    /*                                named        ended */
+    [CONTAINER_PROCESS_UNKNOWN] = {TO(RUNNING), TO(NAMELESS)},
+    [CONTAINER_PROCESS_NAMELESS] = {TO(EXITED), TO(NAMELESS)},
+    [CONTAINER_PROCESS_RUNNING] = {0, TO(EXITED)},
+    [CONTAINER_PROCESS_EXITED] = {0, TO(EXITED)},
+};
+
+bool
+container_process_next(enum container_process_state from, enum container_process_event event,
+                       enum container_process_state *ret)
+{
+    unsigned char next = process_transitions[from][event];
+    if (next == 0)
+        return false;
+    *ret = (enum container_process_state)(next - 1);
+    return true;
+}
+
+static void
+process_take(struct process *process, enum container_process_event event)
+{
+    bool taken = container_process_next(process->state, event, &process->state);
+    assert(taken); /* nobody is named twice */
+    (void)taken;
+}
+
 /* At the bound the oldest exited process is forgotten. */
 static enum status
 room_make(struct container *container, struct error *err)
@@ -523,7 +553,7 @@ room_make(struct container *container, struct error *err)
     struct process *process, *after;
     HASH_ITER(hh, container->processes, process, after)
     {
-        if (!process->exited)
+        if (process->state == CONTAINER_PROCESS_RUNNING)
             continue;
         HASH_DEL(container->processes, process);
         process_free(process);
@@ -545,16 +575,16 @@ container_check_room(struct container_table *table, const char *id, struct error
     return status;
 }
 
-/* Whether the exit of this process came before its name; forgets it. */
-static bool
+/* What is known of a process before it is named; that is forgotten. */
+static enum container_process_state
 nameless_take(struct container *container, uint32_t process_id)
 {
     struct process *process = process_find(container, process_id);
-    if (!process || !process->nameless)
-        return false;
+    if (!process || process->state != CONTAINER_PROCESS_NAMELESS)
+        return CONTAINER_PROCESS_UNKNOWN;
     HASH_DEL(container->processes, process);
     process_free(process);
-    return true;
+    return CONTAINER_PROCESS_NAMELESS;
 }
 
 /* Without room or memory it is not kept: then the process counts as running until the container goes. */
@@ -567,7 +597,7 @@ nameless_add(struct container *container, uint32_t process_id)
         room_make(container, &err) == STATUS_OK ? process_new(process_id, &no_args) : NULL;
     if (!process)
         return;
-    process->exited = process->nameless = true;
+    process_take(process, CONTAINER_PROCESS_ON_ENDED);
     HASH_ADD_INT(container->processes, id, process);
     if (!hash_holds(&process->hh))
         process_free(process);
@@ -581,9 +611,13 @@ container_set_init(struct container_table *table, const char *id, uint32_t proce
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK) {
-        bool exited = nameless_take(container, process_id) || container->state == CONTAINER_STOPPED;
-        container->init =
-            (struct process){.id = process_id, .is_init = true, .allow_stdio = allow_stdio, .exited = exited};
+        container->init = (struct process){.id = process_id,
+                                           .is_init = true,
+                                           .allow_stdio = allow_stdio,
+                                           .state = nameless_take(container, process_id)};
+        process_take(&container->init, CONTAINER_PROCESS_ON_NAMED);
+        if (container->state == CONTAINER_STOPPED)
+            process_take(&container->init, CONTAINER_PROCESS_ON_ENDED);
     }
     mutex_unlock(&table->state.lock);
     return status;
@@ -593,7 +627,8 @@ container_set_init(struct container_table *table, const char *id, uint32_t proce
 static enum status
 process_add(struct container *container, struct process *process, struct error *err)
 {
-    process->exited = nameless_take(container, process->id);
+    process->state = nameless_take(container, process->id);
+    process_take(process, CONTAINER_PROCESS_ON_NAMED);
     TRY(room_make(container, err));
     HASH_ADD_INT(container->processes, id, process);
     return hash_holds(&process->hh) ? STATUS_OK
@@ -637,7 +672,8 @@ container_adopt_process(struct container_table *table, const char *id, uint32_t 
     struct container *container = find(table, id);
     struct process *added = container ? process_find(container, process_id) : NULL;
     if (added) {
-        added->exited = process->exited;
+        if (process->exited)
+            process_take(added, CONTAINER_PROCESS_ON_ENDED);
         added->is_restricted = process->is_restricted;
     }
     mutex_unlock(&table->state.lock);
@@ -659,7 +695,7 @@ process_copy(const struct process *process, struct arena *arena, struct containe
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
     *ret = (struct container_process){.is_init = process->is_init,
                                       .allow_stdio = process->allow_stdio,
-                                      .exited = process->exited,
+                                      .exited = process->state == CONTAINER_PROCESS_EXITED,
                                       .is_restricted = process->is_restricted,
                                       .args = {.items = items, .count = process->args_count}};
     return STATUS_OK;
@@ -674,7 +710,7 @@ container_find_process(struct container_table *table, const char *id, uint32_t p
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK) {
         const struct process *process = process_find(container, process_id);
-        status = process && !process->nameless
+        status = process && process->state != CONTAINER_PROCESS_NAMELESS
                      ? process_copy(process, arena, ret, err)
                      : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND,
                                          "container %s: process %u is not known", id, process_id);
@@ -690,7 +726,7 @@ container_process_exited(struct container_table *table, const char *id, uint32_t
     struct container *container = find(table, id);
     struct process *process = container ? process_find(container, process_id) : NULL;
     if (process)
-        process->exited = true;
+        process_take(process, CONTAINER_PROCESS_ON_ENDED);
     else if (container)
         nameless_add(container, process_id);
     mutex_unlock(&table->state.lock);

@@ -19,6 +19,16 @@
  * A state that ends in -ing is a reservation: its request is under way, at the inbox perhaps, and may still
  * fail. It is kept beyond the request's deadline until the inbox has answered.
  *
+ * States of a process, of which two things come in any order: the answer that names it, and its end.
+ *
+ *                 named      ended
+ *     unknown     running    nameless
+ *     nameless    exited     nameless
+ *     running     -          exited
+ *     exited      -          exited
+ *
+ * "-" does not happen: nobody is named twice. A nameless process is found by nobody.
+ *
  * The UVM itself is one entry, always running: processes outside containers belong to it.
  *
  * Threads: every function may be called from any thread; one lock (RANK_APP). Requests on one container come
@@ -71,6 +81,24 @@ enum container_step {
     STEP_DELETE_FAILED,
     CONTAINER_STEPS
 };
+
+enum container_process_state {
+    CONTAINER_PROCESS_UNKNOWN,
+    CONTAINER_PROCESS_NAMELESS,
+    CONTAINER_PROCESS_RUNNING,
+    CONTAINER_PROCESS_EXITED,
+    CONTAINER_PROCESS_STATES
+};
+
+enum container_process_event {
+    CONTAINER_PROCESS_ON_NAMED,
+    CONTAINER_PROCESS_ON_ENDED,
+    CONTAINER_PROCESS_EVENTS
+};
+
+/* Whether `event` is allowed in `from`, and where it leads. The table above. */
+bool container_process_next(enum container_process_state from, enum container_process_event event,
+                            enum container_process_state *ret);
 
 struct container_table;
 

@@ -230,6 +230,27 @@ an_exit_is_told_once(void **state)
 }
 
 static void
+every_event_of_a_process_does_what_the_table_says(void **state)
+{
+    (void)state;
+    static const int to[CONTAINER_PROCESS_STATES][CONTAINER_PROCESS_EVENTS] = {
+        [CONTAINER_PROCESS_UNKNOWN] = {CONTAINER_PROCESS_RUNNING, CONTAINER_PROCESS_NAMELESS},
+        [CONTAINER_PROCESS_NAMELESS] = {CONTAINER_PROCESS_EXITED, CONTAINER_PROCESS_NAMELESS},
+        [CONTAINER_PROCESS_RUNNING] = {-1, CONTAINER_PROCESS_EXITED},
+        [CONTAINER_PROCESS_EXITED] = {-1, CONTAINER_PROCESS_EXITED},
+    };
+    for (int from = 0; from < CONTAINER_PROCESS_STATES; from++) {
+        for (int event = 0; event < CONTAINER_PROCESS_EVENTS; event++) {
+            enum container_process_state next = CONTAINER_PROCESS_STATES;
+            bool allowed = container_process_next((enum container_process_state)from,
+                                                  (enum container_process_event)event, &next);
+            assert_int_equal(to[from][event] >= 0, allowed);
+            assert_int_equal(allowed ? to[from][event] : CONTAINER_PROCESS_STATES, next);
+        }
+    }
+}
+
+static void
 a_process_keeps_what_decisions_need(void **state)
 {
     (void)state;
@@ -375,6 +396,7 @@ main(void)
         cmocka_unit_test_setup_teardown(containers_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(the_uvm_runs_and_never_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(an_exit_is_told_once, setup, teardown),
+        cmocka_unit_test(every_event_of_a_process_does_what_the_table_says),
         cmocka_unit_test_setup_teardown(a_process_keeps_what_decisions_need, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_request_arena_refuses_the_lookup, setup, teardown),
         cmocka_unit_test_setup_teardown(processes_are_bounded_and_exited_ones_make_room, setup, teardown),
