@@ -105,7 +105,8 @@ print(struct tool *tool, const struct snapshot *now)
 
 /* Two snapshots that take turns: the last one, and the one before. */
 struct turns {
-    const char *const *ids; /* NULL: all that are known */
+    const char *const *ids;
+    size_t ids_count; /* 0: all that are known */
     struct snapshot pages[2];
     size_t taken;
 };
@@ -116,7 +117,7 @@ take(struct tool *tool, struct turns *turns, const struct snapshot **now, struct
 {
     struct snapshot *next = &turns->pages[turns->taken % 2];
     const struct snapshot *before = turns->taken > 0 ? &turns->pages[(turns->taken - 1) % 2] : NULL;
-    enum gcs_status status = snapshot_take(tool->conn, turns->ids, before, next, err);
+    enum gcs_status status = snapshot_take(tool->conn, turns->ids, turns->ids_count, before, next, err);
     if (status != GCS_OK)
         return status;
     turns->taken++;
@@ -186,6 +187,7 @@ command_top(struct tool *tool, const struct arguments *arguments)
     if (turns == NULL)
         abort();
     turns->ids = arguments->items;
+    turns->ids_count = arguments->count;
     int status = arguments->once ? show_once(tool, turns)
                  : tool->json    ? show_lines(tool, turns, interval_ms)
                                  : show_screen(tool, turns, interval_ms);

@@ -144,8 +144,8 @@ take_row(struct gcs_connection *conn, const struct snapshot_row *before, struct 
 }
 
 enum gcs_status
-snapshot_take(struct gcs_connection *conn, const char *const *ids, const struct snapshot *before,
-              struct snapshot *ret, struct gcs_error *err)
+snapshot_take(struct gcs_connection *conn, const char *const *ids, size_t ids_count,
+              const struct snapshot *before, struct snapshot *ret, struct gcs_error *err)
 {
     ret->count = 0;
     enum gcs_status status = take_health(conn, ret, err);
@@ -153,9 +153,9 @@ snapshot_take(struct gcs_connection *conn, const char *const *ids, const struct 
         return status;
     ret->taken_ns = clock_now_ns();
     take_counts(conn, before, ret);
-    for (size_t i = 0; ids != NULL && ids[i] != NULL; i++)
+    for (size_t i = 0; i < ids_count; i++)
         add(ret, ids[i]);
-    if (ids == NULL && ret->policy_set && (status = take_ids(conn, ret, err)) != GCS_OK)
+    if (ids_count == 0 && ret->policy_set && (status = take_ids(conn, ret, err)) != GCS_OK)
         return status;
     for (size_t i = 0; i < ret->count; i++)
         take_row(conn, before != NULL ? find((struct snapshot *)(uintptr_t)before, ret->rows[i].id) : NULL,

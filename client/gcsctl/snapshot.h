@@ -42,13 +42,13 @@ struct snapshot {
 /*
  * Takes a snapshot.
  *
- * ids     the containers to show; NULL at the end; NULL: those of the guest's events
+ * ids     the containers to show; none: those of the guest's events
  * before  the one before, or NULL
  *
  * A container or figure that the policy denies is in it as such. Fails otherwise as gcs_health() and
  * gcs_watch_events() do.
  */
-enum gcs_status snapshot_take(struct gcs_connection *conn, const char *const *ids,
+enum gcs_status snapshot_take(struct gcs_connection *conn, const char *const *ids, size_t ids_count,
                               const struct snapshot *before, struct snapshot *ret, struct gcs_error *err);
 
 #endif
