@@ -39,7 +39,8 @@ wall_of_ticks(uint64_t ticks)
     return clock_wall_us() - (now_us > then_us ? now_us - then_us : 0);
 }
 
-/* statm: total resident shared text lib data dirty, in pages. */
+/* statm: total resident shared text lib data dirty, in pages. Its resident is that of stat a moment later,
+ * and never less than its shared. */
 static void
 memory_read(pid_t pid, struct proc_figures *ret)
 {
@@ -48,12 +49,13 @@ memory_read(pid_t pid, struct proc_figures *ret)
     CLEANUP(fd_closep)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t count = fd < 0 ? -1 : fd_read_full(fd, text, sizeof text - 1);
-    uint64_t shared, data, page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t resident, shared, data, page = (uint64_t)sysconf(_SC_PAGESIZE);
     if (count <= 0)
         return;
     text[count] = '\0';
-    if (sscanf(text, "%*u %*u %" SCNu64 " %*u %*u %" SCNu64, &shared, &data) != 2)
+    if (sscanf(text, "%*u %" SCNu64 " %" SCNu64 " %*u %*u %" SCNu64, &resident, &shared, &data) != 3)
         return;
+    ret->memory_bytes = resident * page;
     ret->memory_shared_bytes = shared * page;
     ret->memory_commit_bytes = data * page;
 }
