@@ -205,7 +205,7 @@ take_list(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, cons
     *(void **)((char *)message + field->offset) = items;
     for (size_t i = 0; i < count; i++) {
         char item[PATH_MAX_BYTES];
-        snprintf(item, sizeof(item), "%s[%zu]", path, i);
+        snprintf(item, sizeof(item), "%.480s[%zu]", path, i);
         *quantity = i + 1; /* a failed one is empty, which is given back as well */
         TRY(take_value(field, json_array_get(list, i), item, items + i * size, err));
     }
