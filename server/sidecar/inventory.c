@@ -66,6 +66,10 @@ item_get(struct inventory *inventory, const char *id, struct inventory_item **re
             return no_memory(err);
         memcpy(item->id, id, strnlen(id, LIMIT_CONTAINER_ID_BYTES));
         HASH_ADD_STR(inventory->items, id, item);
+        if (!hash_holds(&item->hh)) { /* else what it stands for would be lost without a word */
+            free(item);
+            return no_memory(err);
+        }
     }
     *ret = item;
     return STATUS_OK;

@@ -10,10 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <uthash.h>
-
 #include "gcs/v1/bridge.pb-c.h"
 #include "server/base/error.h"
+#include "server/base/hash.h"
 #include "server/base/limits.h"
 
 /* What the inbox has of one container id. Everything pointed to is the inventory's. */
