@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include "server/base/fd.h"
-#include "server/base/log.h"
 #include "server/inbox/added_mount.h"
 #include "server/inbox/guest_path.h"
 #include "server/inbox/handlers.h"
@@ -96,9 +95,11 @@ mount_add(struct request *req, struct container *container, struct process *init
         return STATUS_OK;
     }
     struct error undo;
-    if (done && take(init, added, &undo) != STATUS_OK)
-        LOG_ERROR("a mount that came too late is left", LOG_TEXT("container_id", container->id),
-                  LOG_TEXT("error", undo.text));
+    if (done && take(init, added, &undo) != STATUS_OK) {
+        /* It stays in the book: the sidecar asks for it to be taken away, and learns that it cannot be. */
+        error_prefix(err, "(undoing failed as well: %.200s) ", undo.text);
+        return status;
+    }
     added_mount_unlink(container, added);
     return status;
 }
