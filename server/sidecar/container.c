@@ -1,21 +1,11 @@
 #include "server/sidecar/container.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/hash.h"
 #include "server/base/mutex.h"
 #include "server/rpc/hresult.h"
-
-struct process {
-    uint32_t id;
-    enum container_process_state state;
-    bool is_init, allow_stdio, is_restricted;
-    char **args;
-    size_t args_count;
-    UT_hash_handle hh; /* in order of insertion, so the first is the oldest */
-};
 
 struct container {
     char id[LIMIT_CONTAINER_ID_BYTES + 1];
@@ -26,10 +16,8 @@ struct container {
     struct directory_hold *hold;
     struct container_mounts mounts;
     bool allow_stdio;
-    bool is_restricted;  /* adopted, without what was approved for it */
-    struct process init; /* id 0: not started; part of the container, so that a start that worked cannot fail
-                            here for lack of memory */
-    struct process *processes; /* the others */
+    bool is_restricted; /* adopted, without what was approved for it */
+    struct container_processes processes;
     UT_hash_handle hh;
 };
 
@@ -102,26 +90,6 @@ container_state_name(enum container_state state)
     return state_names[state];
 }
 
-static void
-process_free(struct process *process)
-{
-    for (size_t i = 0; i < process->args_count; i++)
-        free(process->args[i]);
-    free(process->args);
-    free(process);
-}
-
-static void
-processes_free(struct container *container)
-{
-    struct process *process, *after;
-    HASH_ITER(hh, container->processes, process, after)
-    {
-        HASH_DEL(container->processes, process);
-        process_free(process);
-    }
-}
-
 static struct container *
 find(struct container_table *table, const char *id) REQUIRES(table->state.lock)
 {
@@ -169,7 +137,7 @@ container_table_free(struct container_table *table)
         HASH_DEL(table->state.table, container);
         directory_hold_forget(container->hold);
         container_mounts_done(&container->mounts);
-        processes_free(container);
+        container_processes_done(&container->processes);
         free(container);
     }
     mutex_unlock(&table->state.lock);
@@ -177,9 +145,7 @@ container_table_free(struct container_table *table)
     free(table);
 }
 
-/* -- steps
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- steps -- */
 
 static void
 name_set(char name[LIMIT_NAME_BYTES + 1], const char *text)
@@ -266,16 +232,15 @@ enter_state(struct container_table *table, struct container *container, enum con
         container->before_delete =
             container->state == CONTAINER_DELETING ? CONTAINER_STOPPED : container->state;
     if (state == CONTAINER_COMBINED) {
-        processes_free(container);
+        container_processes_done(&container->processes);
         container_mounts_done(&container->mounts);
-        container->init = (struct process){.id = 0};
         container->allow_stdio = false;
     }
     container->state = state;
     if (state == CONTAINER_ABSENT) {
         HASH_DEL(table->state.table, container);
         container_mounts_done(&container->mounts);
-        processes_free(container);
+        container_processes_done(&container->processes);
         free(container);
     }
 }
@@ -481,87 +446,7 @@ container_allows_stdio(struct container_table *table, const char *id)
     return allows;
 }
 
-/* -- processes
- * ------------------------------------------------------------------------------------------------------ */
-
-static struct process *
-process_new(uint32_t process_id, const struct policy_strings *args)
-{
-    struct process *process = calloc(1, sizeof *process);
-    char **copies = calloc(args->count + 1, sizeof *copies);
-    if (!process || !copies) {
-        free(process);
-        free(copies);
-        return NULL;
-    }
-    *process = (struct process){.id = process_id, .args = copies};
-    for (; process->args_count < args->count; process->args_count++) {
-        copies[process->args_count] = strdup(args->items[process->args_count]);
-        if (!copies[process->args_count]) {
-            process_free(process);
-            return NULL;
-        }
-    }
-    return process;
-}
-
-static struct process *
-process_find(struct container *container, uint32_t process_id)
-{
-    struct process *process = NULL;
-    if (process_id != 0 && container->init.id == process_id)
-        return &container->init;
-    HASH_FIND_INT(container->processes, &process_id, process);
-    return process;
-}
-
-/* The state an event leads to, plus one; 0: refused. The header's table, row by row. */
-#define TO(name) (CONTAINER_PROCESS_##name + 1)
-static const unsigned char process_transitions[CONTAINER_PROCESS_STATES][CONTAINER_PROCESS_EVENTS] = {
-    /*                                named        ended */
-    [CONTAINER_PROCESS_UNKNOWN] = {TO(RUNNING), TO(NAMELESS)},
-    [CONTAINER_PROCESS_NAMELESS] = {TO(EXITED), TO(NAMELESS)},
-    [CONTAINER_PROCESS_RUNNING] = {0, TO(EXITED)},
-    [CONTAINER_PROCESS_EXITED] = {0, TO(EXITED)},
-};
-
-bool
-container_process_next(enum container_process_state from, enum container_process_event event,
-                       enum container_process_state *ret)
-{
-    unsigned char next = process_transitions[from][event];
-    if (next == 0)
-        return false;
-    *ret = (enum container_process_state)(next - 1);
-    return true;
-}
-
-static void
-process_take(struct process *process, enum container_process_event event)
-{
-    bool taken = container_process_next(process->state, event, &process->state);
-    assert(taken); /* nobody is named twice */
-    (void)taken;
-}
-
-/* At the bound the oldest exited process is forgotten. */
-static enum status
-room_make(struct container *container, struct error *err)
-{
-    if (HASH_COUNT(container->processes) < LIMIT_PROCESSES)
-        return STATUS_OK;
-    struct process *process, *after;
-    HASH_ITER(hh, container->processes, process, after)
-    {
-        if (process->state == CONTAINER_PROCESS_RUNNING)
-            continue;
-        HASH_DEL(container->processes, process);
-        process_free(process);
-        return STATUS_OK;
-    }
-    return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "container %s: %d processes run", container->id,
-                     LIMIT_PROCESSES);
-}
+/* -- processes -- */
 
 enum status
 container_check_room(struct container_table *table, const char *id, struct error *err)
@@ -570,37 +455,9 @@ container_check_room(struct container_table *table, const char *id, struct error
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK)
-        status = room_make(container, err);
+        status = container_processes_make_room(&container->processes, id, err);
     mutex_unlock(&table->state.lock);
     return status;
-}
-
-/* What is known of a process before it is named; that is forgotten. */
-static enum container_process_state
-nameless_take(struct container *container, uint32_t process_id)
-{
-    struct process *process = process_find(container, process_id);
-    if (!process || process->state != CONTAINER_PROCESS_NAMELESS)
-        return CONTAINER_PROCESS_UNKNOWN;
-    HASH_DEL(container->processes, process);
-    process_free(process);
-    return CONTAINER_PROCESS_NAMELESS;
-}
-
-/* Without room or memory it is not kept: then the process counts as running until the container goes. */
-static void
-nameless_add(struct container *container, uint32_t process_id)
-{
-    struct error err;
-    static const struct policy_strings no_args;
-    struct process *process =
-        room_make(container, &err) == STATUS_OK ? process_new(process_id, &no_args) : NULL;
-    if (!process)
-        return;
-    process_take(process, CONTAINER_PROCESS_ON_ENDED);
-    HASH_ADD_INT(container->processes, id, process);
-    if (!hash_holds(&process->hh))
-        process_free(process);
 }
 
 enum status
@@ -610,47 +467,28 @@ container_set_init(struct container_table *table, const char *id, uint32_t proce
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
-    if (status == STATUS_OK) {
-        container->init = (struct process){.id = process_id,
-                                           .is_init = true,
-                                           .allow_stdio = allow_stdio,
-                                           .state = nameless_take(container, process_id)};
-        process_take(&container->init, CONTAINER_PROCESS_ON_NAMED);
-        if (container->state == CONTAINER_STOPPED)
-            process_take(&container->init, CONTAINER_PROCESS_ON_ENDED);
-    }
+    if (status == STATUS_OK)
+        container_processes_set_init(&container->processes, process_id, allow_stdio,
+                                     container->state == CONTAINER_STOPPED);
     mutex_unlock(&table->state.lock);
     return status;
-}
-
-/* Gives the process to the container. */
-static enum status
-process_add(struct container *container, struct process *process, struct error *err)
-{
-    process->state = nameless_take(container, process->id);
-    process_take(process, CONTAINER_PROCESS_ON_NAMED);
-    TRY(room_make(container, err));
-    HASH_ADD_INT(container->processes, id, process);
-    return hash_holds(&process->hh) ? STATUS_OK
-                                    : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a process");
 }
 
 enum status
 container_add_process(struct container_table *table, const char *id, uint32_t process_id, bool allow_stdio,
                       const struct policy_strings *args, struct error *err)
 {
-    struct process *process = process_new(process_id, args);
+    struct process *process = container_process_new(process_id, allow_stdio, args);
     if (!process)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a process");
-    process->allow_stdio = allow_stdio;
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK)
-        status = process_add(container, process, err);
+        status = container_processes_add(&container->processes, process, id, err);
+    else
+        container_process_free(process);
     mutex_unlock(&table->state.lock);
-    if (status != STATUS_OK)
-        process_free(process);
     return status;
 }
 
@@ -668,36 +506,13 @@ container_adopt_process(struct container_table *table, const char *id, uint32_t 
                         const struct container_process *process, struct error *err)
 {
     TRY(process_enter(table, id, process_id, process, err));
+    if (process->exited)
+        container_process_exited(table, id, process_id);
     mutex_lock(&table->state.lock);
     struct container *container = find(table, id);
-    struct process *added = container ? process_find(container, process_id) : NULL;
-    if (added) {
-        if (process->exited)
-            process_take(added, CONTAINER_PROCESS_ON_ENDED);
-        added->is_restricted = process->is_restricted;
-    }
+    if (container && process->is_restricted)
+        container_processes_restrict(&container->processes, process_id);
     mutex_unlock(&table->state.lock);
-    return STATUS_OK;
-}
-
-/* Copies what a decision needs into the arena. */
-static enum status
-process_copy(const struct process *process, struct arena *arena, struct container_process *ret,
-             struct error *err)
-{
-    const char **items = ARENA_NEW(arena, const char *, process->args_count + 1);
-    for (size_t i = 0; items && i < process->args_count; i++) {
-        items[i] = arena_strndup(arena, process->args[i], strlen(process->args[i]));
-        if (!items[i])
-            items = NULL;
-    }
-    if (!items)
-        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's memory is used up");
-    *ret = (struct container_process){.is_init = process->is_init,
-                                      .allow_stdio = process->allow_stdio,
-                                      .exited = process->state == CONTAINER_PROCESS_EXITED,
-                                      .is_restricted = process->is_restricted,
-                                      .args = {.items = items, .count = process->args_count}};
     return STATUS_OK;
 }
 
@@ -708,13 +523,8 @@ container_find_process(struct container_table *table, const char *id, uint32_t p
     struct container *container;
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
-    if (status == STATUS_OK) {
-        const struct process *process = process_find(container, process_id);
-        status = process && process->state != CONTAINER_PROCESS_NAMELESS
-                     ? process_copy(process, arena, ret, err)
-                     : error_set_hresult(err, STATUS_NOT_FOUND, HRESULT_ELEMENT_NOT_FOUND,
-                                         "container %s: process %u is not known", id, process_id);
-    }
+    if (status == STATUS_OK)
+        status = container_processes_find(&container->processes, process_id, id, arena, ret, err);
     mutex_unlock(&table->state.lock);
     return status;
 }
@@ -724,11 +534,8 @@ container_process_exited(struct container_table *table, const char *id, uint32_t
 {
     mutex_lock(&table->state.lock);
     struct container *container = find(table, id);
-    struct process *process = container ? process_find(container, process_id) : NULL;
-    if (process)
-        process_take(process, CONTAINER_PROCESS_ON_ENDED);
-    else if (container)
-        nameless_add(container, process_id);
+    if (container)
+        container_processes_end(&container->processes, process_id, id);
     mutex_unlock(&table->state.lock);
 }
 
@@ -768,7 +575,7 @@ container_for_each_live(struct container_table *table, container_visit_fn *visit
         if (!live || !lives(container))
             continue;
         memcpy(live[count].id, container->id, sizeof live[count].id);
-        live[count++].init_process_id = container->init.id;
+        live[count++].init_process_id = container->processes.init.id;
     }
     mutex_unlock(&table->state.lock);
     for (size_t i = 0; i < count; i++)

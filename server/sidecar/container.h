@@ -19,16 +19,6 @@
  * A state that ends in -ing is a reservation: its request is under way, at the inbox perhaps, and may still
  * fail. It is kept beyond the request's deadline until the inbox has answered.
  *
- * States of a process, of which two things come in any order: the answer that names it, and its end.
- *
- *                 named      ended
- *     unknown     running    nameless
- *     nameless    exited     nameless
- *     running     -          exited
- *     exited      -          exited
- *
- * "-" does not happen: nobody is named twice. A nameless process is found by nobody.
- *
  * The UVM itself is one entry, always running: processes outside containers belong to it.
  *
  * Threads: every function may be called from any thread; one lock (RANK_APP). Requests on one container come
@@ -46,6 +36,7 @@
 #include "server/mounts/directory_hold.h"
 #include "server/policy/policy.h"
 #include "server/sidecar/container_mounts.h"
+#include "server/sidecar/container_processes.h"
 
 #define UVM_CONTAINER_ID "00000000-0000-0000-0000-000000000000"
 
@@ -82,31 +73,7 @@ enum container_step {
     CONTAINER_STEPS
 };
 
-enum container_process_state {
-    CONTAINER_PROCESS_UNKNOWN,
-    CONTAINER_PROCESS_NAMELESS,
-    CONTAINER_PROCESS_RUNNING,
-    CONTAINER_PROCESS_EXITED,
-    CONTAINER_PROCESS_STATES
-};
-
-enum container_process_event {
-    CONTAINER_PROCESS_ON_NAMED,
-    CONTAINER_PROCESS_ON_ENDED,
-    CONTAINER_PROCESS_EVENTS
-};
-
-/* Whether `event` is allowed in `from`, and where it leads. The table above. */
-bool container_process_next(enum container_process_state from, enum container_process_event event,
-                            enum container_process_state *ret);
-
 struct container_table;
-
-struct container_process {
-    bool is_init, allow_stdio, exited;
-    bool is_restricted;         /* of a predecessor, and what was approved for it is not known */
-    struct policy_strings args; /* in the arena */
-};
 
 const char *container_state_name(enum container_state state);
 
@@ -186,20 +153,18 @@ void container_add_mount(struct container_table *table, const char *id, struct c
 /* Takes a hold out, at DELETED: called until there is none. NULL then. */
 struct directory_hold *container_take_hold(struct container_table *table, const char *id);
 
-/* What the host may do with the streams of processes executed in this container: as its create was decided.
- */
+/* What the host may do with the streams of processes executed in this container: as its create was
+ * decided. */
 bool container_allows_stdio(struct container_table *table, const char *id);
 
-/* -- what a predecessor has made
- * ----------------------------------------------------------------------------------- */
+/* -- what a predecessor has made -- */
 
 struct container_adoption {
     const char *id;
     enum container_state state; /* COMBINED, CREATED, RUNNING or STOPPED */
     const char *scratch_target;
     const char *volume_id; /* that it holds; NULL: none */
-    bool
-        is_restricted; /* what was approved for it is not known: it cannot be created, started or exec'd in */
+    bool is_restricted;    /* what was approved for it is not known: it cannot be started or exec'd in */
     bool allow_stdio;
     struct directory_hold *hold; /* taken on success; NULL: none */
 };
@@ -213,8 +178,7 @@ MUST_CHECK enum status container_adopt_process(struct container_table *table, co
                                                uint32_t process_id, const struct container_process *process,
                                                struct error *err);
 
-/* -- processes
- * ------------------------------------------------------------------------------------------------------ */
+/* -- processes -- */
 
 /* Remembers the process that a start has run. Takes no memory. NOT_FOUND when the container is gone. */
 MUST_CHECK enum status container_set_init(struct container_table *table, const char *id, uint32_t process_id,
@@ -244,8 +208,8 @@ void container_process_exited(struct container_table *table, const char *id, uin
 /* The init process has ended: the step EXITED. True: it was alive until now. */
 bool container_exited(struct container_table *table, const char *id);
 
-/* Calls `visit` for each container that lives in the inbox (created, starting, running), with no lock held.
- */
+/* Calls `visit` for each container that lives in the inbox (created, starting, running), with no lock
+ * held. */
 typedef void container_visit_fn(void *arg, const char *id, uint32_t init_process_id);
 void container_for_each_live(struct container_table *table, container_visit_fn *visit, void *arg);
 
