@@ -64,8 +64,8 @@ unix_receive(int socket, uint32_t *number, struct error *err)
     return STATUS_OK;
 }
 
-/* The header of a raw REQ message: its id in network order, with the top bit as the mark of the stack's end.
- */
+/* The header of a raw REQ message: its id in network order, with the top bit as the mark of the stack's
+ * end. */
 #define ID_MARK 0x80000000U
 
 struct nanomsg_control {

@@ -10,8 +10,8 @@
 #define LATENCY_POLICY_COMMAND "server"
 #define LATENCY_POLICY_MOUNT   "/data/%u"
 
-/* The text, which the caller frees, or NULL without memory. digest: the only layer's, as hexadecimal digits.
- */
+/* The text, which the caller frees, or NULL without memory. digest: the only layer's, as hexadecimal
+ * digits. */
 char *latency_policy(const char *digest, size_t *ret_size);
 
 #endif

@@ -11,8 +11,7 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define CALL_TIMEOUT_MS    30000
 
-/* -- connection -------------------------------------------------------------------------------------------
- */
+/* -- connection -- */
 
 static enum gcs_status
 connect_caller(struct gcs_connection *conn, const char *url, const struct gcs_options *options,
@@ -114,8 +113,7 @@ gcs_instance(struct gcs_connection *conn, uint8_t ret[16])
         gcs__v1__negotiate_response__free_unpacked(now, NULL);
 }
 
-/* -- calls ------------------------------------------------------------------------------------------------
- */
+/* -- calls -- */
 
 struct async_call {
     gcs_answer_fn *on_answer;
@@ -250,8 +248,7 @@ gcs_response_free(Gcs__V1__Response *response)
         gcs__v1__response__free_unpacked(response, NULL);
 }
 
-/* -- for the typed calls ----------------------------------------------------------------------------------
- */
+/* -- for the typed calls -- */
 
 Gcs__V1__Request
 gcs_request_init(const struct gcs_connection *conn, const char *container_id)

@@ -63,8 +63,7 @@ enum gcs_status {
     GCS_UNAUTHENTICATED = 16,
 };
 
-/* ---- errors ---------------------------------------------------------------------------------------------
- */
+/* ---- errors ---- */
 
 /* What the policy decided, decoded from the `policyDecision< BASE64 >policyDecision` of an error message. */
 struct gcs_denial {
@@ -91,8 +90,7 @@ GCS_API void gcs_error_clear(struct gcs_error *err);
 /* gRPC's name of a status, "PERMISSION_DENIED". Static text. */
 GCS_API const char *gcs_status_name(enum gcs_status status);
 
-/* ---- connection -----------------------------------------------------------------------------------------
- */
+/* ---- connection ---- */
 
 struct gcs_connection;
 
@@ -130,8 +128,7 @@ struct gcs_server {
     bool creates_sandbox_mounts; /* the guest makes the source directories of sandbox mounts; the host must
                                     not */
     bool needs_policy;           /* nothing works before gcs_set_policy() */
-    const char
-        *sandbox_root; /* where sandbox mounts live in the guest, when the host must make them; or "" */
+    const char *sandbox_root; /* where sandbox mounts are in the guest, if the host must make them; else "" */
     const Gcs__V1__Capabilities *capabilities; /* all of them; lives as long as the connection, may be NULL */
     uint8_t instance_id[16];                   /* another value: another run of the server */
     uint32_t request_bytes_max;
@@ -143,15 +140,15 @@ GCS_API void gcs_server_info(struct gcs_connection *conn, struct gcs_server *ret
  * and has forgotten everything. */
 GCS_API void gcs_instance(struct gcs_connection *conn, uint8_t ret[16]);
 
-/* ---- calls ----------------------------------------------------------------------------------------------
- */
+/* ---- calls ---- */
 
 /*
  * Calls and waits for the answer.
  *
  * request  body, container id, correlation ids and timeout_ms (0: 30 s) are the user's; session, request id
- * and acknowledgements are written here. Borrowed. ret      the answer when its status is OK, to be freed
- * with gcs_response_free(); may be NULL; untouched on failure
+ *          and acknowledgements are written here. Borrowed.
+ * ret      the answer when its status is OK, to be freed with gcs_response_free(); may be NULL; untouched on
+ *          failure
  */
 GCS_API enum gcs_status gcs_call(struct gcs_connection *conn, Gcs__V1__Request *request,
                                  Gcs__V1__Response **ret, struct gcs_error *err);
@@ -173,8 +170,7 @@ typedef void gcs_answer_fn(void *arg, const Gcs__V1__Response *response, const s
 GCS_API enum gcs_status gcs_call_async(struct gcs_connection *conn, Gcs__V1__Request *request,
                                        gcs_answer_fn *on_answer, void *arg, struct gcs_error *err);
 
-/* ---- the guest ------------------------------------------------------------------------------------------
- */
+/* ---- the guest ---- */
 
 GCS_API enum gcs_status gcs_ping(struct gcs_connection *conn, struct gcs_error *err);
 
@@ -256,8 +252,7 @@ GCS_API enum gcs_status gcs_remove_network(struct gcs_connection *conn, const ch
 GCS_API enum gcs_status gcs_watch_events(struct gcs_connection *conn, uint64_t after_seq, uint32_t wait_ms,
                                          Gcs__V1__Response **ret, struct gcs_error *err);
 
-/* ---- containers -----------------------------------------------------------------------------------------
- */
+/* ---- containers ---- */
 
 /* container_id everywhere: 64 lower-case hexadecimal digits; for gcs_exec() and what concerns its process
  * also GCS_UVM_ID, the guest itself. */

@@ -112,8 +112,7 @@ gcs_list_processes(struct gcs_connection *conn, const char *container_id, uint64
     return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_GET_PROPERTIES, ret, err);
 }
 
-/* -- processes --------------------------------------------------------------------------------------------
- */
+/* -- processes -- */
 
 /* Asks once, for at most `wait_ms`. GCS_OK with *ret_exited false: nothing yet. */
 static enum gcs_status

@@ -62,8 +62,7 @@ gcs_status_name(enum gcs_status status)
     return status_name((enum status)status);
 }
 
-/* -- the decision -----------------------------------------------------------------------------------------
- */
+/* -- the decision -- */
 
 /* A text of its own for a string; false without memory. Anything but a string leaves `*ret` alone. */
 static bool
@@ -163,8 +162,7 @@ text_before(const char *message, const char *decision)
     return length ? copy(message, length) : strdup("denied by policy");
 }
 
-/* -- filling in -------------------------------------------------------------------------------------------
- */
+/* -- filling in -- */
 
 enum gcs_status
 gcs_error_fill(struct gcs_error *err, enum status status, uint32_t hresult, const char *message)

@@ -100,8 +100,7 @@ gcs_watch_events(struct gcs_connection *conn, uint64_t after_seq, uint32_t wait_
     return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_WATCH_EVENTS, ret, err);
 }
 
-/* -- settings ---------------------------------------------------------------------------------------------
- */
+/* -- settings -- */
 
 static enum gcs_status
 modify(struct gcs_connection *conn, const char *container_id, Gcs__V1__ModifySettings *settings,

@@ -51,8 +51,8 @@ struct generate_input {
  *
  * A caller may act on
  *   STATUS_INVALID_ARGUMENT    no layers, a digest or signal name that is none, an exec that cannot be
- * written exactly, a configuration that spec_from_cri() refuses STATUS_RESOURCE_EXHAUSTED  no memory, or more
- * text than a policy may have
+ *                              written exactly, a configuration that spec_from_cri() refuses
+ *   STATUS_RESOURCE_EXHAUSTED  no memory, or more text than a policy may have
  */
 MUST_CHECK enum status generate_policy(const struct generate_input *input, char **ret, size_t *ret_size,
                                        struct error *err);

@@ -27,7 +27,8 @@
  *
  * A caller may act on
  *   STATUS_INVALID_ARGUMENT    too many variables (LIMIT_ENV with PATH), or arguments and environment
- * together exceed LIMIT_ENV_BYTES STATUS_RESOURCE_EXHAUSTED  the arena is full
+ *                              together exceed LIMIT_ENV_BYTES
+ *   STATUS_RESOURCE_EXHAUSTED  the arena is full
  */
 MUST_CHECK enum status spec_from_cri(const struct cri_container *container, struct arena *arena,
                                      Gcs__V1__Spec **ret, struct error *err);

@@ -17,11 +17,9 @@
 #define ERROR_TEXT_MAX 4096
 
 struct error {
-    enum status status; /* the status the failing function returned */
-    uint32_t
-        hresult; /* the reference's code (spec/bridge.md section 7); 0: the one that goes with `status` */
-    char text[ERROR_TEXT_MAX]; /* what failed, on what, and why; valid UTF-8 if its inputs were; never secret
-                                */
+    enum status status;        /* the status the failing function returned */
+    uint32_t hresult;          /* the reference's code (spec/bridge.md section 7); 0: that of `status` */
+    char text[ERROR_TEXT_MAX]; /* what failed, on what, and why; UTF-8 if its inputs were; never secret */
 };
 
 /*
@@ -39,8 +37,8 @@ enum status error_set_hresult(struct error *err, enum status status, uint32_t hr
 /* Puts the formatted text before the text that is there already: "mount 3: " before "path is too long". */
 void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The status for an errno that the kernel gave for a path or a resource; INTERNAL when nothing closer fits.
- */
+/* The status for an errno that the kernel gave for a path or a resource; INTERNAL when nothing closer
+ * fits. */
 enum status status_of_errno(int os_error);
 
 /* Returns from the enclosing function when `call` is not STATUS_OK. The only macro that hides a return. */

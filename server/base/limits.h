@@ -54,11 +54,9 @@
 #define LIMIT_PIPE_ANSWER_BYTES (32 * 1024)
 
 /* The endpoint of metrics and health: a scraper, a probe, and people who look. */
-#define LIMIT_ENDPOINT_CONNECTIONS 16
-#define LIMIT_ENDPOINT_IDLE_S      10
-#define LIMIT_ENDPOINT_REQUEST_BYTES                                                                         \
-    (16 * 1024) /* a connection's memory: the head of a request, and ours                                    \
-                 */
+#define LIMIT_ENDPOINT_CONNECTIONS   16
+#define LIMIT_ENDPOINT_IDLE_S        10
+#define LIMIT_ENDPOINT_REQUEST_BYTES (16 * 1024) /* a connection's memory: the head of a request, and ours */
 
 /* Requests. */
 #define LIMIT_ADMITTED_BYTES    (128 * 1024 * 1024) /* of all of them together; a policy may have 16 MiB */

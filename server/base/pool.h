@@ -65,8 +65,7 @@ struct pool_team {
     struct pool *pool;
     pool_job_fn *work;
     void *arg;
-    struct pool_team
-        *next; /* in the pool's list of invitations; guarded by the pool's lock, as is all below */
+    struct pool_team *next;  /* in the pool's list of invitations; the pool's lock guards it and all below */
     unsigned places, inside; /* helpers still welcome; helpers inside the work */
 };
 

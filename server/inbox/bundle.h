@@ -29,7 +29,9 @@
  *   STATUS_INVALID_ARGUMENT     the spec; names the field
  *   STATUS_NOT_FOUND            a mount's source does not exist
  *   STATUS_FAILED_PRECONDITION  a source is, or is below, something it must not be; or mounts without a
- * sandbox root After a failure nothing is left.
+ *                               sandbox root
+ *
+ * After a failure nothing is left.
  */
 MUST_CHECK enum status bundle_make(struct container *container, const Gcs__V1__Spec *spec,
                                    const char *root_path, const struct security_context_source *context,

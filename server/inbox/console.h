@@ -14,8 +14,8 @@
  * Listens on a socket named `name` in the directory `dir_fd`.
  *
  * ret_path  a path to it for the runtime: through /proc and the descriptor, since a socket's path has at most
- * 107 bytes and the inbox's directory may be anywhere; good while dir_fd is open ret       the listening
- * descriptor, the caller's
+ *           107 bytes and the inbox's directory may be anywhere; good while dir_fd is open
+ * ret       the listening descriptor, the caller's
  */
 MUST_CHECK enum status console_listen(int dir_fd, const char *name, char ret_path[CONSOLE_PATH_MAX], int *ret,
                                       struct error *err);

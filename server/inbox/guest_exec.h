@@ -12,8 +12,9 @@
  * Starts the program in a session of its own.
  *
  * spec          checked here. A name without a slash is looked up in the process's own PATH, or the usual
- * directories child_ends    descriptors 0, 1, 2; borrowed; not used with a terminal ret_terminal  the master
- * of its terminal, the caller's; untouched without one
+ *               directories
+ * child_ends    descriptors 0, 1, 2; borrowed; not used with a terminal
+ * ret_terminal  the master of its terminal, the caller's; untouched without one
  *
  *   STATUS_INVALID_ARGUMENT  the spec, or another user than root: the guest's programs run as root
  *   STATUS_NOT_FOUND         no such program or directory

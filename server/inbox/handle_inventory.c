@@ -36,8 +36,8 @@ struct listed {
     } message;
 };
 
-/* A place for the next object, or NULL: it belongs to another page. The caller fills it and calls page_put().
- */
+/* A place for the next object, or NULL: it belongs to another page. The caller fills it and calls
+ * page_put(). */
 static struct listed *
 page_take(struct page *page, Gcs__V1__InboxObject__ObjectCase kind)
 {

@@ -9,8 +9,8 @@
 #include "server/inbox/process.h"
 #include "server/inbox/runtime.h"
 
-/* A process's place in the list: those the inbox started by their ids, all others behind them by their pids.
- */
+/* A process's place in the list: those the inbox started by their ids, all others behind them by their
+ * pids. */
 #define PLACE_OF_PID(pid) (((uint64_t)1 << 32) + (uint64_t)(pid))
 
 /* A process the inbox started, as it was when the table was looked at. */

@@ -97,8 +97,8 @@ layers_add(struct request *req, const Gcs__V1__CombinedLayers *layers, struct er
     return STATUS_OK;
 }
 
-/* The host takes layers away before it deletes the container (spec/bridge.md 8.4): then it must have stopped.
- */
+/* The host takes layers away before it deletes the container (spec/bridge.md 8.4): then it must have
+ * stopped. */
 static bool
 has_stopped(struct inbox *inbox, const char *id)
 {

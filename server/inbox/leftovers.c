@@ -48,8 +48,8 @@ each_entry(struct inbox *inbox, int parent_fd, const char *name, entry_fn *use, 
     return status;
 }
 
-/* A runtime that the predecessor had begun must not go on creating what we remove. It is known by its --root.
- */
+/* A runtime that the predecessor had begun must not go on creating what we remove. It is known by its
+ * --root. */
 static enum status
 kill_runtime(struct inbox *inbox, int proc_fd, const char *name, struct error *err)
 {
@@ -123,8 +123,8 @@ containers_forget(struct inbox *inbox)
     free(list);
 }
 
-/* A program's file has its pid as its name and the time of its start as its text: no other process has both.
- */
+/* A program's file has its pid as its name and the time of its start as its text: no other process has
+ * both. */
 static enum status
 kill_program(struct inbox *inbox, int dir_fd, const char *name, struct error *err)
 {

@@ -26,8 +26,7 @@ struct visit {
     struct error *err;
 };
 
-/* -- the walk
- * ------------------------------------------------------------------------------------------------------- */
+/* -- the walk -- */
 
 /* A destination on its way: the directories from the root to the last component's parent, and the names. */
 struct walk {
@@ -126,8 +125,7 @@ unmake(struct walk *walk, size_t made, bool is_file)
             return;
 }
 
-/* -- the work, inside
- * ----------------------------------------------------------------------------------------------- */
+/* -- the work, inside -- */
 
 /* The thread's own list of mounts is the container's by now. */
 static enum status
@@ -213,8 +211,7 @@ remove_it(struct visit *visit, struct error *err)
     return status;
 }
 
-/* -- the thread
- * ------------------------------------------------------------------------------------------------------ */
+/* -- the thread -- */
 
 static enum status
 enter(const struct visit *visit, struct error *err)

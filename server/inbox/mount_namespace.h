@@ -27,9 +27,10 @@
  *
  * A caller may act on
  *   STATUS_FAILED_PRECONDITION  the container has ended; something in the way: a link, a file or a directory
- * where the other one is needed, a mount that would be covered STATUS_INVALID_ARGUMENT     the destination is
- * deeper than LIMIT_MOUNT_DEPTH After any failure nothing is mounted, and what was made is gone unless the
- * container uses it.
+ *                               where the other one is needed, a mount that would be covered
+ *   STATUS_INVALID_ARGUMENT     the destination is deeper than LIMIT_MOUNT_DEPTH
+ *
+ * After any failure nothing is mounted, and what was made is gone unless the container uses it.
  */
 MUST_CHECK enum status mount_namespace_add(int pidfd, int tree_fd, struct added_mount *mount,
                                            struct error *err);

@@ -73,8 +73,7 @@ refused(int code, const char *what, const char *name, struct error *err)
     return error_set(err, status, 0, "%s '%.100s': %s", what, name, nl_geterror(code));
 }
 
-/* -- threads that enter a namespace
- * ------------------------------------------------------------------------------------ */
+/* -- threads that enter a namespace -- */
 
 struct visit {
     const char *path; /* make: where to keep the new one */
@@ -150,9 +149,7 @@ netns_drop(const char *path, struct error *err)
     return STATUS_OK;
 }
 
-/* -- netlink
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- netlink -- */
 
 /* A socket of the namespace, or of the guest (ns_fd -1). */
 static enum status

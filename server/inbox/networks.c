@@ -47,8 +47,7 @@ struct networks {
     } table; /* lock guards its neighbour and the count of containers of each */
 };
 
-/* -- what a host may say
- * ------------------------------------------------------------------------------------------------ */
+/* -- what a host may say -- */
 
 static enum status
 guid_check(const char *text, const char *field, struct error *err)
@@ -135,9 +134,7 @@ network_check(const Gcs__V1__Network *network, struct error *err)
     return STATUS_OK;
 }
 
-/* -- the table
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- the table -- */
 
 static struct network *
 find_locked(struct networks *networks, const char *id) REQUIRES(networks->table.lock)
@@ -316,9 +313,7 @@ networks_remove(struct networks *networks, const char *id, struct error *err)
     return STATUS_OK;
 }
 
-/* -- adapters
- * ------------------------------------------------------------------------------------------------------------
- */
+/* -- adapters -- */
 
 static struct adapter *
 adapter_find(const struct network *network, const char *adapter_id)
@@ -407,9 +402,7 @@ networks_adapter_remove(struct networks *networks, const char *id, const char *a
     return adapter_take_down(networks, network, adapter, err);
 }
 
-/* -- containers
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- containers -- */
 
 enum status
 networks_enter(struct networks *networks, const char *id, const char **ret_path, struct error *err)

@@ -47,8 +47,8 @@ MUST_CHECK enum status oci_config(const struct oci_input *input, json_t **ret, s
 /* Builds the process object alone, as `runc exec --process` takes it. */
 MUST_CHECK enum status oci_process(const Gcs__V1__Process *process, json_t **ret, struct error *err);
 
-/* Makes the file `name` in the directory `dir_fd`, which must not exist, mode 0600, and writes `json` to it.
- */
+/* Makes the file `name` in the directory `dir_fd`, which must not exist, mode 0600, and writes `json` to
+ * it. */
 MUST_CHECK enum status oci_write(int dir_fd, const char *name, const json_t *json, struct error *err);
 
 /* For CLEANUP(). */

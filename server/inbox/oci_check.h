@@ -14,8 +14,8 @@ struct oci_user {
     uint32_t uid, gid;
 };
 
-/* "" is root; otherwise "uid" or "uid:gid", decimal, each at most 2^32 - 2. INVALID_ARGUMENT names the text.
- */
+/* "" is root; otherwise "uid" or "uid:gid", decimal, each at most 2^32 - 2. INVALID_ARGUMENT names the
+ * text. */
 MUST_CHECK enum status oci_user_parse(const char *user, struct oci_user *ret, struct error *err);
 
 /* Whether a mount option says how mounts propagate. */

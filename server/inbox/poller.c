@@ -45,8 +45,8 @@ tasks_run(struct poller_task *chain)
     }
 }
 
-/* One event a turn: a source that was just removed can then not be in a batch that is still being worked on.
- */
+/* One event a turn: a source that was just removed can then not be in a batch that is still being worked
+ * on. */
 static void *
 poller_main(void *arg)
 {

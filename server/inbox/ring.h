@@ -40,8 +40,8 @@ uint64_t ring_end(const struct ring *ring);
  */
 void ring_put(struct ring *ring, const char *bytes, size_t size);
 
-/* Forgets what lies before `offset`, which is at most ring_end(). Gives the memory back when nothing is left.
- */
+/* Forgets what lies before `offset`, which is at most ring_end(). Gives the memory back when nothing is
+ * left. */
 void ring_forget(struct ring *ring, uint64_t offset);
 
 /* Discards what is kept and, from now on, all that comes, as though the limit had been 0. */

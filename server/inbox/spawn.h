@@ -16,9 +16,8 @@ struct spawn_options {
     char *const *envp;     /* ends with NULL */
     const char *directory; /* to start in; NULL: ours */
     const int *ends;       /* descriptors 0, 1, 2; borrowed */
-    const char
-        *terminal; /* path of the terminal that becomes 0, 1, 2 and the controlling one, instead of `ends` */
-    bool session;  /* in a session and process group of its own */
+    const char *terminal;  /* path of the terminal that becomes 0, 1, 2 and the controlling one, not `ends` */
+    bool session;          /* in a session and process group of its own */
 };
 
 /* NOT_FOUND or FAILED_PRECONDITION when the program or the directory is missing or may not be used. */

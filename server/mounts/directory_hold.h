@@ -43,8 +43,10 @@ struct directory_hold;
  *   STATUS_RESOURCE_EXHAUSTED   no space, no memory, no descriptor
  *   STATUS_ABORTED              a directory vanished or kept changing while we worked
  *   STATUS_DATA_LOSS            it failed, and so did the undo: `err` has both; something made here may be
- * left After any failure but the last, nothing that this call made is left, except what another hold has come
- * to share meanwhile: that goes with the last of those holds.
+ *                               left
+ *
+ * After any failure but the last, nothing that this call made is left, except what another hold has come to
+ * share meanwhile: that goes with the last of those holds.
  */
 MUST_CHECK enum status directory_hold_make(struct sandbox_root *root, struct pool *pool,
                                            const struct sandbox_path *sources, size_t count,

@@ -96,8 +96,8 @@ MUST_CHECK enum status volume_table_open(const struct volume_options *options, s
  */
 MUST_CHECK enum status volume_table_close(struct volume_table *table, struct error *err);
 
-/* As volume_table_close(), but leaves volumes that somebody holds to a successor: their containers live on.
- */
+/* As volume_table_close(), but leaves volumes that somebody holds to a successor: their containers live
+ * on. */
 MUST_CHECK enum status volume_table_leave(struct volume_table *table, struct error *err);
 
 /*

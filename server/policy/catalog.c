@@ -395,8 +395,8 @@ compile_processes(struct catalog *catalog, const struct gathering *from, bool hi
     return env_table_finish(catalog->processes_env, pool, err);
 }
 
-/* What mount_device looks at: the policy's containers as written, whatever its version, and the fragments'.
- */
+/* What mount_device looks at: the policy's containers as written, whatever its version, and the
+ * fragments'. */
 static enum status
 gather_raw(struct catalog *catalog, const struct value *raw, const struct gathering *from, struct error *err)
 {

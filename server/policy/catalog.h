@@ -55,8 +55,8 @@ MUST_CHECK enum status contribution_of_policy(const struct module *module, const
                                               struct arena *arena, struct contribution *ret,
                                               struct error *err);
 
-/* As above for a fragment whose framework version is CURRENT or OLDER, and all its lists (spec 6.4, EXTRACT).
- */
+/* As above for a fragment whose framework version is CURRENT or OLDER, and all its lists (spec 6.4,
+ * EXTRACT). */
 MUST_CHECK enum status contribution_of_fragment(const struct module *module,
                                                 const struct framework *framework, struct arena *arena,
                                                 struct contribution *ret, struct error *err);

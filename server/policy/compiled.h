@@ -69,8 +69,8 @@ const struct point_info *point_info(enum policy_point point);
 /* The names of the flags in policies. */
 const char *policy_flag_name(enum policy_flag flag);
 
-/* Fills in policy->strict_refusal with the first thing that strict refuses in a policy the reference loads.
- */
+/* Fills in policy->strict_refusal with the first thing that strict refuses in a policy the reference
+ * loads. */
 void policy_check_strict(struct policy *policy);
 
 /* As above for a fragment: `refusal` gets status OK or the first thing found. */

@@ -214,8 +214,8 @@ go_type(const struct value *value)
     }
 }
 
-/* `wanted` less what the constant's list does not hold; no list keeps all. Sets policy_error on a bad list.
- */
+/* `wanted` less what the constant's list does not hold; no list keeps all. Sets policy_error on a bad
+ * list. */
 static enum status
 constant_list(struct decision *decision, const struct value *list, const char *name,
               const struct policy_strings *wanted, struct policy_strings *ret)

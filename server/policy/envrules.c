@@ -414,8 +414,8 @@ env_match_make(struct env_table *table, const struct env_rules *const *wanted, s
         sink.strict = ARENA_NEW(arena, uint64_t, total ? total : 1);
     if (!sink.reference || !sink.strict)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the request's environment is too large");
-    /* Few rules in a large table: their atoms alone. Otherwise each atom once, however many rules share it.
-     */
+    /* Few rules in a large table: their atoms alone. Otherwise each atom once, however many rules share
+     * it. */
     bool few = wanted && rules_total(wanted, wanted_count) <= table->count / 4;
     for (size_t i = 0; i < count && !few; i++)
         try_all(table, entries[i], i, &sink);

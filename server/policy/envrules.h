@@ -45,8 +45,8 @@ void env_table_done(struct env_table *table);
 MUST_CHECK enum status env_table_add(struct env_table *table, const struct value *value,
                                      struct pattern_pool *pool, struct env_rules *ret, struct error *err);
 
-/* After the last candidate's rules. The pool outlives the table, which makes its sets in it when first asked.
- */
+/* After the last candidate's rules. The pool outlives the table, which makes its sets in it when first
+ * asked. */
 MUST_CHECK enum status env_table_finish(struct env_table *table, struct pattern_pool *pool,
                                         struct error *err);
 

@@ -38,8 +38,8 @@ const char *explain_container_id(const struct policy_request *request);
 /* What the decision hangs on besides the candidates (explain_notes.c). */
 MUST_CHECK enum status explain_notes(struct decision *decision, struct texts *ret);
 
-/* The faults in all suspects of the points that are about a container and no process (explain_container.c).
- */
+/* The faults in all suspects of the points that are about a container and no process
+ * (explain_container.c). */
 MUST_CHECK enum status explain_containers(struct decision *decision, struct suspect *suspects, size_t count);
 
 /* The faults of creates and execs in all suspects (explain_process.c). */

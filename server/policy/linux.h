@@ -6,8 +6,8 @@
 
 #include "server/policy/select.h"
 
-/* The five lists of a capabilities object, in the order bounding, effective, inheritable, permitted, ambient.
- */
+/* The five lists of a capabilities object, in the order bounding, effective, inheritable, permitted,
+ * ambient. */
 enum { CAPABILITY_SETS = 5 };
 const char *linux_capability_set_name(size_t set);
 const struct policy_strings *linux_capability_set(const struct policy_capabilities *capabilities, size_t set);

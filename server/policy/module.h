@@ -28,8 +28,7 @@ struct module {
     size_t size;
     struct view package;
     uint32_t package_offset;
-    struct rule
-        *rules; /* sorted by name, each name once; a default only where nothing else defines the name */
+    struct rule *rules; /* sorted by name, each name once; a default only where nothing else defines it */
     size_t rules_count;
 
     /* The first thing the reference loads and strict does not; NULL: none found by the parser. */

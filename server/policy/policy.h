@@ -116,8 +116,8 @@ const char *policy_point_prefix(enum policy_point point);
  * which the reference lets through. Static text. */
 const char *policy_closed_text(enum policy_point point);
 
-/* ---- loading --------------------------------------------------------------------------------------------
- */
+/* ---- loading
+ * -------------------------------------------------------------------------------------------- */
 
 /*
  * Parses and compiles a policy in the declarative profile (spec section 2).
@@ -137,8 +137,8 @@ struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* NULL is fine */
 void policy_unrefp(struct policy **policy);
 
-/* ---- state ----------------------------------------------------------------------------------------------
- */
+/* ---- state
+ * ---------------------------------------------------------------------------------------------- */
 
 /*
  * An empty state under `policy`, of which it takes a reference of its own.
@@ -153,8 +153,8 @@ MUST_CHECK enum status policy_state_new(struct policy *policy, enum policy_rules
 void policy_state_free(struct policy_state *state);
 void policy_state_freep(struct policy_state **state);
 
-/* ---- requests -------------------------------------------------------------------------------------------
- */
+/* ---- requests
+ * ------------------------------------------------------------------------------------------- */
 
 /* A list of NUL-terminated strings. `absent` is JSON's null, which is not the empty list (spec 4.4). */
 struct policy_strings {
@@ -304,8 +304,8 @@ struct policy_request {
     };
 };
 
-/* ---- decisions ------------------------------------------------------------------------------------------
- */
+/* ---- decisions
+ * ------------------------------------------------------------------------------------------ */
 
 struct policy_verdict {
     bool allowed;
@@ -336,12 +336,14 @@ struct policy_verdict {
  * verdict  always filled in, except when the status is neither OK nor PERMISSION_DENIED: then nothing is
  *          recorded and the verdict says denied
  * err      of a denial, the message for the host: "policyDecision< BASE64 >policyDecision" (spec 1.5, 1.6),
- * at most 3,072 bytes unless the policy's own error text is longer
+ *          at most 3,072 bytes unless the policy's own error text is longer
  *
  * STATUS_OK means allowed and nothing else does. A caller may act on
  *   STATUS_PERMISSION_DENIED   denied; nothing is recorded (the reference rule set has one exception,
- * spec 4.5, create_container 7, which it commits itself) STATUS_RESOURCE_EXHAUSTED  the arena is full or the
- * state has reached its bound; nothing is recorded Never blocks beyond the state's lock.
+ *                              spec 4.5, create_container 7, which it commits itself)
+ *   STATUS_RESOURCE_EXHAUSTED  the arena is full or the state has reached its bound; nothing is recorded
+ *
+ * Never blocks beyond the state's lock.
  */
 MUST_CHECK enum status policy_decide(struct policy_state *state, const struct policy_request *request,
                                      struct arena *arena, struct policy_verdict *verdict, struct error *err);

@@ -288,8 +288,8 @@ errors_unmount_overlay(struct decision *decision, struct texts *errors)
 
 /* ---- plan 9 ---- */
 
-/* The container whose mount directory the target is: /run/gcs/c/ID/mounts/mN with a mounted ID; NULL: none.
- */
+/* The container whose mount directory the target is: /run/gcs/c/ID/mounts/mN with a mounted ID; NULL:
+ * none. */
 static const char *
 plan9_container(struct decision *decision)
 {

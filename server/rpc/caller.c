@@ -70,8 +70,7 @@ watcher_main(void *arg)
     return NULL;
 }
 
-/* -- life -------------------------------------------------------------------------------------------------
- */
+/* -- life -- */
 
 /* The last thread: no lock is needed. */
 static void
@@ -189,14 +188,13 @@ caller_stop(struct caller *caller)
     caller_free(caller);
 }
 
-/* -- calls ------------------------------------------------------------------------------------------------
- */
+/* -- calls -- */
 
 struct call *
 caller_call_new(const Gcs__V1__Request *request, caller_answer_fn *on_answer, void *arg, int64_t now_ns)
 {
-    /* What caller_send.c writes must not stand in the rest as well: the server refuses what is given twice.
-     */
+    /* What caller_send.c writes must not stand in the rest as well: the server refuses what is given
+     * twice. */
     Gcs__V1__Request rest = *request;
     rest.session_id = (ProtobufCBinaryData){0};
     rest.request_id = rest.acknowledged_through = 0;

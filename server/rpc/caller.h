@@ -83,8 +83,8 @@ void caller_shut(struct caller *caller);
 /* caller_shut(), and frees the caller. NULL is fine. */
 void caller_stop(struct caller *caller);
 
-/* Waits until there is a session; DEADLINE_EXCEEDED at `deadline_ns` (monotonic), UNAVAILABLE when refused.
- */
+/* Waits until there is a session; DEADLINE_EXCEEDED at `deadline_ns` (monotonic), UNAVAILABLE when
+ * refused. */
 MUST_CHECK enum status caller_wait_ready(struct caller *caller, int64_t deadline_ns, struct error *err);
 
 /* A copy of what the server last negotiated, to be freed with gcs__v1__negotiate_response__free_unpacked(ret,

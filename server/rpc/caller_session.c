@@ -13,16 +13,16 @@
 #define LOOK_BUSY_NS (20 * NS_PER_MS)
 #define LOOK_IDLE_NS (100 * NS_PER_MS)
 
-/* So many connections that did not survive their handshake, and the endpoint is made anew (caller_socket.h).
- */
+/* So many connections that did not survive their handshake, and the endpoint is made anew
+ * (caller_socket.h). */
 #define HANDSHAKES_MAX 3
 
 /* The server answers DEADLINE_EXCEEDED itself; it knows more, so it is given this much time to say so. */
 #define GRACE_NS (100 * NS_PER_MS)
 
-/* Answers are acknowledged by the next request. When none comes for ACK_QUIET_NS, or when this many wait (a
- * quarter of a connection's credit, beyond which the server sends no more), a request without a body does it.
- */
+/* Answers are acknowledged by the next request. When none comes for ACK_QUIET_NS, or when this many wait
+ * (a quarter of a connection's credit, beyond which the server sends no more), a request without a body
+ * does it. */
 #define ACK_QUIET_NS (50 * NS_PER_MS)
 #define ACK_COUNT    (LIMIT_PIPE_ANSWERS / 4)
 #define ACK_BYTES    (LIMIT_PIPE_ANSWER_BYTES / 4)
@@ -43,8 +43,7 @@
 /* What may have been lost is told again no more often than this: it takes its time to get there. */
 #define TELL_AGAIN_NS (50 * NS_PER_MS)
 
-/* -- calls ------------------------------------------------------------------------------------------------
- */
+/* -- calls -- */
 
 void
 caller_unlist(struct caller *caller, struct call *call, size_t answer_bytes)
@@ -131,8 +130,7 @@ caller_ask(struct caller *caller, int64_t now_ns)
     sign_of_life(caller, true, now_ns);
 }
 
-/* -- connection -------------------------------------------------------------------------------------------
- */
+/* -- connection -- */
 
 static void
 connection_lost(struct caller *caller, struct call **ended) REQUIRES(caller->state.lock)
@@ -202,8 +200,7 @@ caller_look(struct caller *caller, int64_t now_ns, struct call **ended)
     }
 }
 
-/* -- session ----------------------------------------------------------------------------------------------
- */
+/* -- session -- */
 
 static void
 session_refused(struct caller *caller, const char *why, int64_t now_ns) REQUIRES(caller->state.lock)
@@ -324,8 +321,7 @@ session_unknown(struct caller *caller, struct call *call, int64_t now_ns, struct
         caller_outbox_insert(caller, call);
 }
 
-/* -- answers ----------------------------------------------------------------------------------------------
- */
+/* -- answers -- */
 
 struct answer {
     const void *bytes;
@@ -475,8 +471,7 @@ caller_take(struct caller *caller, uint32_t sp_id, const void *bytes, size_t siz
     arena_done(&arena);
 }
 
-/* -- time -------------------------------------------------------------------------------------------------
- */
+/* -- time -- */
 
 /* Whether the call is to be repeated. */
 static bool
@@ -496,8 +491,8 @@ check_call(struct caller *caller, struct call *call, int64_t now_ns, struct call
     return repeats;
 }
 
-/* Before the lease runs out, and while a connection that came back has not shown that it knows the session.
- */
+/* Before the lease runs out, and while a connection that came back has not shown that it knows the
+ * session. */
 static bool
 ping_is_due(const struct caller *caller, int64_t now_ns) REQUIRES(caller->state.lock)
 {

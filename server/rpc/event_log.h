@@ -43,8 +43,8 @@ struct event_log *event_log_new(struct timers *timers);
 /* Nobody may be parked any more: event_log_close() came before. NULL is fine. */
 void event_log_free(struct event_log *log);
 
-/* Adds a copy of `event`, numbers it and wakes every watcher. Never fails, never blocks. Returns the number.
- */
+/* Adds a copy of `event`, numbers it and wakes every watcher. Never fails, never blocks. Returns the
+ * number. */
 uint64_t event_log_append(struct event_log *log, const struct event *event);
 
 /* As event_log_append() for a caller that holds a lock, so that state and event change together: the watchers

@@ -15,8 +15,8 @@
 #include "server/base/error.h"
 #include "server/base/heartbeat.h"
 
-/* nanomsg's ancillary data for a request that came through up to ten devices. A longer way back is refused.
- */
+/* nanomsg's ancillary data for a request that came through up to ten devices. A longer way back is
+ * refused. */
 #define ROUTE_BYTES_MAX 96
 
 struct listener;

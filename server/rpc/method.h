@@ -20,8 +20,8 @@ struct request;
  */
 typedef void rpc_handler_fn(struct request *req);
 
-/* What a request must have to itself. Requests that share a key run in arrival order, all others in parallel.
- */
+/* What a request must have to itself. Requests that share a key run in arrival order, all others in
+ * parallel. */
 enum rpc_keys {
     RPC_KEYS_NONE = 0,
     RPC_KEY_CONTAINER = 1, /* the container id of the envelope, unless it is empty */

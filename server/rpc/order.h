@@ -32,8 +32,7 @@ struct order_entry {
     size_t places_count;
     unsigned ahead; /* lines in which somebody else is first */
     bool all, inside;
-    struct order_entry
-        *next; /* in the list of those held back by an "all", or in the list order_leave() returns */
+    struct order_entry *next; /* of those held back by an "all", or of those order_leave() returns */
     struct {
         const char *text[LIMIT_KEYS]; /* borrowed until the entry stands in line */
         size_t length[LIMIT_KEYS];

@@ -20,8 +20,7 @@ live_of(const struct request *req)
     return (struct live_request *)(uintptr_t)req;
 }
 
-/* -- answering
- * ----------------------------------------------------------------------------------------------------- */
+/* -- answering -- */
 
 static void
 log_outcome(const struct live_request *live, const Gcs__V1__Response *response)
@@ -215,8 +214,7 @@ request_refuse(struct rpc_server *server, const struct route *route, uint64_t re
     free(bytes);
 }
 
-/* -- ending
- * -------------------------------------------------------------------------------------------------------- */
+/* -- ending -- */
 
 /* Those whose turn has come run on the pool: on this thread one request's end would nest inside another's. */
 static void
@@ -324,8 +322,7 @@ request_end_other_sessions(struct request *req)
     sessions_end_others(live->server->sessions, live->session_id);
 }
 
-/* -- running
- * ------------------------------------------------------------------------------------------------------- */
+/* -- running -- */
 
 static enum status
 check_envelope(const struct live_request *live, struct error *err)

@@ -59,8 +59,8 @@ bool request_is_answered(struct request *req);
  */
 MUST_CHECK bool request_claim_answer(struct request *req);
 
-/* Ends the request and frees it. If nothing was answered, the answer is INTERNAL: a bug, but not a silence.
- */
+/* Ends the request and frees it. If nothing was answered, the answer is INTERNAL: a bug, but not a
+ * silence. */
 void request_done(struct request *req);
 
 /* Gives the keys to the next in line although the request goes on: for waits, once they are forwarded. */

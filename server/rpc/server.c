@@ -12,8 +12,8 @@
 #include "server/rpc/peek.h"
 #include "server/rpc/server_internal.h"
 
-/* A larger request is not decoded where it is received, whatever its method: it would hold up the next one.
- */
+/* A larger request is not decoded where it is received, whatever its method: it would hold up the next
+ * one. */
 #define INLINE_BYTES_MAX (64 * 1024)
 
 /* A page may be this long, or be one family: the largest, the durations of all methods, is tested to fit into
@@ -62,8 +62,7 @@ rpc_server_identity(const struct rpc_server *server)
     return &server->identity;
 }
 
-/* -- receive
- * ------------------------------------------------------------------------------------------------------- */
+/* -- receive -- */
 
 /* The row of the request, or why there is none. */
 static enum status
@@ -295,8 +294,7 @@ receive(void *arg, const struct route *route, struct message message)
     message_free(&message);
 }
 
-/* -- the server's life
- * --------------------------------------------------------------------------------------------- */
+/* -- the server's life -- */
 
 enum status
 rpc_server_listen(struct rpc_server *server, const char *url, struct error *err)
@@ -358,8 +356,8 @@ kept_answers(struct rpc_server *server)
     return figures.kept;
 }
 
-/* Lets the last answers reach their clients: until all are acknowledged, or for LINGER_NS after the last one.
- */
+/* Lets the last answers reach their clients: until all are acknowledged, or for LINGER_NS after the last
+ * one. */
 static void
 linger(struct rpc_server *server)
 {
@@ -402,8 +400,7 @@ rpc_server_stop(struct rpc_server *server)
     free(server);
 }
 
-/* -- the methods of every server
- * ----------------------------------------------------------------------------------- */
+/* -- the methods of every server -- */
 
 /* What the host may ask for, by what there is. */
 static void

@@ -107,8 +107,8 @@ rpc_metrics_free(struct rpc_metrics *counts)
     free(counts);
 }
 
-/* An outcome comes from a handler, at times from another program's answer: outside the table it is UNKNOWN.
- */
+/* An outcome comes from a handler, at times from another program's answer: outside the table it is
+ * UNKNOWN. */
 static size_t
 index_of(enum status outcome)
 {

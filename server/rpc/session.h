@@ -34,12 +34,12 @@ void sessions_stop(struct sessions *sessions);
  * fine. */
 void sessions_free(struct sessions *sessions);
 
-/* Ends the sessions whose lease is over at the monotonic time `now_ns`. The timer calls it every few seconds.
- */
+/* Ends the sessions whose lease is over at the monotonic time `now_ns`. The timer calls it every few
+ * seconds. */
 void sessions_sweep(struct sessions *sessions, int64_t now_ns);
 
-/* Opens a session whose answers have at most `answer_bytes_max` bytes. RESOURCE_EXHAUSTED at LIMIT_SESSIONS.
- */
+/* Opens a session whose answers have at most `answer_bytes_max` bytes. RESOURCE_EXHAUSTED at
+ * LIMIT_SESSIONS. */
 MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_bytes_max,
                                     uint8_t id[SESSION_ID_BYTES], struct error *err);
 
@@ -47,8 +47,8 @@ MUST_CHECK enum status session_open(struct sessions *sessions, uint32_t answer_b
  * Admits a request.
  *
  * ret  its entry, which session_answer() takes; NULL with STATUS_OK: a repeat. A repeat of a running request
- * moves its way back here and gets no answer of its own; a repeat of an answered one gets the kept answer
- * again, in the credit of the copy sent before: it says that that one was lost.
+ *      moves its way back here and gets no answer of its own; a repeat of an answered one gets the kept
+ *      answer again, in the credit of the copy sent before: it says that that one was lost.
  *
  * UNAVAILABLE         no such session: the request must not be run
  * INVALID_ARGUMENT    the id is 0, or was acknowledged or refused already

@@ -128,8 +128,8 @@ decision_file_append(struct decision_file *file, const char *bytes, size_t size,
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "the decision log '%s' is full", file->name);
     if (fd_write_full(file->file, bytes, size) < 0) {
         int reason = errno;
-        /* Half a line is no line. When even this fails a reader sees it, and the next line says what is lost.
-         */
+        /* Half a line is no line. When even this fails a reader sees it, and the next line says what is
+         * lost. */
         if (ftruncate(file->file, file->size) < 0)
             file->size += (int64_t)size;
         return error_set(err, STATUS_INTERNAL, reason, "write the decision log '%s'", file->name);

@@ -17,7 +17,7 @@
  *
  * with_env  whether environment values are shown
  * ret       the text in the arena, not NUL-terminated; NULL when the arena is full or the line would be
- * longer than `length_max`
+ *           longer than `length_max`
  */
 char *decision_line(const struct policy_request *request, const struct policy_verdict *verdict, bool with_env,
                     size_t length_max, struct arena *arena, size_t *ret_length);

@@ -27,9 +27,7 @@ struct mount_change {
     bool lived; /* the container had the mount for a while */
 };
 
-/* -- undo
- * -----------------------------------------------------------------------------------------------------------
- */
+/* -- undo -- */
 
 /* Makes file-system calls. What a container had for a moment may hold what it wrote there: then the directory
  * goes as it does with a container. */
@@ -65,8 +63,7 @@ reversed(struct request *req, const Gcs__V1__Response *response, const struct er
     request_continue_on_pool(req, undo_job);
 }
 
-/* -- check, decide, act, forward, commit
- * ------------------------------------------------------------------------------------------- */
+/* -- check, decide, act, forward, commit -- */
 
 static enum status
 check(struct request *req, struct mount_change *change, struct error *err)

@@ -34,9 +34,7 @@ struct create {
     struct error *outcome; /* why it failed, kept until the undo is over; NULL: it succeeded too late */
 };
 
-/* -- check
- * ----------------------------------------------------------------------------------------------------------
- */
+/* -- check -- */
 
 static enum status
 check_mounts(struct request *req, struct create *create, struct error *err)
@@ -72,9 +70,7 @@ check(struct request *req, struct create *create, struct error *err)
     return check_mounts(req, create, err);
 }
 
-/* -- decide
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- decide -- */
 
 static enum status
 policy_mounts(struct request *req, struct create *create, struct error *err)
@@ -108,9 +104,7 @@ decide(struct request *req, struct create *create, struct error *err)
     return status;
 }
 
-/* -- undo
- * -----------------------------------------------------------------------------------------------------------
- */
+/* -- undo -- */
 
 /* Leaves directories, policy state and table as if the request had not been. Makes file-system calls. */
 static void
@@ -180,8 +174,7 @@ delete_unwanted(struct request *req)
     forward(req, &call, unwanted_deleted);
 }
 
-/* -- act, forward, commit
- * ------------------------------------------------------------------------------------------- */
+/* -- act, forward, commit -- */
 
 static void
 created(struct request *req, const Gcs__V1__Response *response, const struct error *err)

@@ -9,8 +9,7 @@
 #include "server/sidecar/forward.h"
 #include "server/sidecar/sidecar.h"
 
-/* -- start: the approved init process runs
- * -------------------------------------------------------------------------- */
+/* -- start: the approved init process runs -- */
 
 static void
 started(struct request *req, const Gcs__V1__Response *response, const struct error *err)
@@ -19,8 +18,8 @@ started(struct request *req, const Gcs__V1__Response *response, const struct err
     const char *id = req->call->container_id;
     struct error failure;
     enum container_step step = response ? STEP_STARTED : STEP_START_FAILED;
-    /* A start that succeeds after its deadline stays a start: the events tell, and the host can shut it down.
-     */
+    /* A start that succeeds after its deadline stays a start: the events tell, and the host can shut it
+     * down. */
     if (response &&
         container_set_init(sidecar->containers, id, response->start_container->process_id,
                            container_allows_stdio(sidecar->containers, id), &failure) != STATUS_OK)
@@ -43,8 +42,7 @@ handle_start_container(struct request *req)
     forward(req, &call, started);
 }
 
-/* -- shutdown
- * ------------------------------------------------------------------------------------------------------- */
+/* -- shutdown -- */
 
 static enum status
 shutdown_decide(struct request *req, struct error *err)
@@ -86,8 +84,7 @@ handle_shutdown_forced(struct request *req)
     handle_shutdown(req);
 }
 
-/* -- deletion: the sandbox directories go with their last holder
- * ---------------------------------------------------- */
+/* -- deletion: the sandbox directories go with their last holder -- */
 
 static void
 deleted_job(void *arg)
@@ -143,8 +140,7 @@ handle_delete_container_state(struct request *req)
     forward(req, &call, deleted);
 }
 
-/* -- properties
- * ----------------------------------------------------------------------------------------------------- */
+/* -- properties -- */
 
 void
 handle_get_properties(struct request *req)

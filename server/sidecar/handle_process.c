@@ -12,8 +12,7 @@
 #include "server/sidecar/sidecar.h"
 #include "server/sidecar/tag.h"
 
-/* -- execute
- * -------------------------------------------------------------------------------------------------------- */
+/* -- execute -- */
 
 /* An execution on its way; in the request's arena, as req->slot. */
 struct execution {
@@ -153,9 +152,7 @@ process_check_known(uint32_t process_id, const struct container_process *process
                : STATUS_OK;
 }
 
-/* -- wait
- * -----------------------------------------------------------------------------------------------------------
- */
+/* -- wait -- */
 
 static void
 waited_reply(struct request *req)
@@ -213,13 +210,11 @@ handle_wait_for_process(struct request *req)
     forward_wait(req, &call, waited);
 }
 
-/* -- signal
- * ---------------------------------------------------------------------------------------------------------
- */
+/* -- signal -- */
 
 /* The policy's names (spec/policy.md 5.13). The reference never asks about a plain kill and so has no name
- * for it: it is judged as the strongest signal that has one, the one the reference's host sends for SIGTERM.
- */
+ * for it: it is judged as the strongest signal that has one, the one the reference's host sends for
+ * SIGTERM. */
 static const char *
 signal_name(Gcs__V1__Signal signal)
 {
@@ -276,8 +271,7 @@ handle_signal_process(struct request *req)
     forward(req, &call, forward_settle);
 }
 
-/* -- streams and terminal: the stdio decision of the process's create or exec
- * ---------------------------------------------------- */
+/* -- streams and terminal: the stdio decision of the process's create or exec -- */
 
 static enum status
 stream_check(struct request *req, uint32_t process_id, struct error *err)

@@ -12,8 +12,8 @@
 #include "server/sidecar/tag.h"
 #include "server/sidecar/volumes.h"
 
-/* A request of this file between its decision and the inbox's answer; in the request's arena, as req->slot.
- */
+/* A request of this file between its decision and the inbox's answer; in the request's arena, as
+ * req->slot. */
 struct root_change {
     struct settings_change base;
     /* combining */
@@ -21,8 +21,7 @@ struct root_change {
     bool reserved, held, admitted; /* what an undo takes back: the id, the volume's hold, its admission */
 };
 
-/* -- scratch
- * -------------------------------------------------------------------------------------------------------- */
+/* -- scratch -- */
 
 static void
 scratch_undo(struct request *req, const struct error *err)
@@ -101,8 +100,7 @@ handle_container_scratch(struct request *req)
         forward_scratch(req);
 }
 
-/* -- combined layers
- * ------------------------------------------------------------------------------------------------ */
+/* -- combined layers -- */
 
 /* Takes back what was done for the container so far. No file-system calls. */
 static void

@@ -37,7 +37,7 @@ void inbox_watch_free(struct inbox_watch *watch);
  * tells what an event tells as well: whoever learns of it one way finds it the other way too.
  *
  * then  runs once, on the caller's thread or on this one, with no lock held; also when the inbox does not
- * tell
+ *       tell
  */
 typedef void inbox_watch_fn(struct request *req);
 void inbox_watch_catch_up(struct inbox_watch *watch, struct request *req, inbox_watch_fn *then);

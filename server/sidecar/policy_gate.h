@@ -23,8 +23,8 @@
 
 struct policy_gate;
 
-/* host_data: SHA-256 that a policy must have; NULL accepts any. Copied. Aborts without memory: start-up only.
- */
+/* host_data: SHA-256 that a policy must have; NULL accepts any. Copied. Aborts without memory: start-up
+ * only. */
 struct policy_gate *policy_gate_new(const uint8_t *host_data);
 void policy_gate_free(struct policy_gate *gate);
 

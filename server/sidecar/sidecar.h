@@ -75,7 +75,7 @@ extern const struct rpc_method_table sidecar_methods;
  * Starts everything and listens. Waits for nobody: without an inbox, requests that need it get UNAVAILABLE.
  *
  * ret  the sidecar, which the caller ends with sidecar_stop(); untouched on failure, and nothing is left
- * behind
+ *      behind
  */
 MUST_CHECK enum status sidecar_start(const struct sidecar_config *config, struct sidecar **ret,
                                      struct error *err);

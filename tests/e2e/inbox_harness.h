@@ -45,8 +45,8 @@ struct guest_container {
 
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-/* Container ids: of this run alone, since control groups are named after them and tests may run side by side.
- */
+/* Container ids: of this run alone, since control groups are named after them and tests may run side by
+ * side. */
 extern char guest_id_a[65], guest_id_b[65];
 #define GUEST_ID_A guest_id_a
 #define GUEST_ID_B guest_id_b

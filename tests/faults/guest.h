@@ -44,9 +44,8 @@ struct guest {
     char url[128], inbox_url[128];                          /* where the sidecar and the inbox listen */
     char run_dir[96], sandbox[96], layers[96], volumes[96]; /* the inbox's, and the sidecar's */
     struct seed_layers seed;
-    const char *const *sidecar_args,
-        *const *inbox_args; /* further arguments for the next start, NULL at the
-                               end; NULL: none. The last of two that differ counts */
+    /* Further arguments for the next start, NULL at the end; NULL: none. The last of two that differ counts. */
+    const char *const *sidecar_args, *const *inbox_args;
     struct program sidecar, inbox;
     struct gcs_connection *host; /* NULL: none */
 };

@@ -75,8 +75,8 @@ teardown(void **state)
     return outcome;
 }
 
-/* Receives the next request of the kind; what else comes (events are asked for all the time) is not answered.
- */
+/* Receives the next request of the kind; what else comes (events are asked for all the time) is not
+ * answered. */
 static void
 receive(struct rogue *rogue, int kind, struct rep_request *ret)
 {

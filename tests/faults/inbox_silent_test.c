@@ -26,8 +26,8 @@ assert_deadline(struct host_call *call, int64_t begun_ns, int64_t *latest_ns)
     assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(call));
 }
 
-/* Processes of the container that have not ended, as the inbox tells; `*ret_all` counts the others as well.
- */
+/* Processes of the container that have not ended, as the inbox tells; `*ret_all` counts the others as
+ * well. */
 static size_t
 processes_alive(struct guest *guest, const char *id, size_t *ret_all)
 {

@@ -1,5 +1,5 @@
-/* Both programs under a service manager that is the test: what they tell it, over a NOTIFY_SOCKET of its own.
- */
+/* Both programs under a service manager that is the test: what they tell it, over a NOTIFY_SOCKET of its
+ * own. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -62,8 +62,8 @@ struct slow_call {
     uint64_t number;
 };
 
-/* Looks at each answer for PAUSE_US: it is the connection's thread that does, so nothing is read meanwhile.
- */
+/* Looks at each answer for PAUSE_US: it is the connection's thread that does, so nothing is read
+ * meanwhile. */
 static void
 read_slowly(void *arg, const Gcs__V1__Response *response, const struct gcs_error *err)
 {

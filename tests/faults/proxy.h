@@ -22,8 +22,7 @@ struct proxy_faults {
     unsigned reorder;   /* until up to eight later ones have gone by, or delay_ns_max has */
     unsigned cut;       /* ends the connection instead; frames held back are lost with it */
     bool cut_within;    /* half of the cuts leave the beginning of the frame */
-    bool
-        in_order; /* nothing is overtaken: a copy follows at once, and what is delayed delays all behind it */
+    bool in_order; /* nothing is overtaken: a copy follows at once; what is delayed delays all behind it */
     int64_t delay_ns_max;
 };
 

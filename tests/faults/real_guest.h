@@ -12,8 +12,8 @@ struct guest;
 /* Whether this machine can; says why not. */
 bool real_guest_is_possible(void);
 
-/* As guest_setup_files(), with images for layers; programs that are started after it mount and run for real.
- */
+/* As guest_setup_files(), with images for layers; programs that are started after it mount and run for
+ * real. */
 void real_guest_setup_files(struct guest **ret);
 
 #endif

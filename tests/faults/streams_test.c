@@ -74,8 +74,8 @@ await_exit(struct streams *s, uint32_t process)
     return ended;
 }
 
-/* Reads from `offset` up to `to`, or to the end; the bytes are the alphabet over and over. Where it stopped.
- */
+/* Reads from `offset` up to `to`, or to the end; the bytes are the alphabet over and over. Where it
+ * stopped. */
 static uint64_t
 read_alphabet(struct streams *s, uint32_t process, uint64_t offset, uint64_t to, bool *ret_eof)
 {

@@ -16,8 +16,8 @@
 
 #define INCONSISTENT "an undo has failed"
 
-/* From the n-th of these calls on all fail: a directory cannot be made, and none of those before it removed.
- */
+/* From the n-th of these calls on all fail: a directory cannot be made, and none of those before it
+ * removed. */
 #define MAKE_AND_REMOVE "|mkdirat|unlinkat|"
 
 static enum gcs_status

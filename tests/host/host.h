@@ -45,8 +45,8 @@ uint32_t host_run(struct gcs_connection *host, unsigned number);
 /* Kills the container and waits until init has ended. */
 void host_stop(struct gcs_connection *host, unsigned number, uint32_t init_process_id);
 
-/* Deletes the container, which has ended, and takes its file system away: undoes host_prepare() and a create.
- */
+/* Deletes the container, which has ended, and takes its file system away: undoes host_prepare() and a
+ * create. */
 void host_clear(struct gcs_connection *host, unsigned number);
 
 /*

@@ -1,5 +1,5 @@
-/* A directory of a test's own, below $TMPDIR or /tmp: short enough that sockets in it have a valid address.
- */
+/* A directory of a test's own, below $TMPDIR or /tmp: short enough that sockets in it have a valid
+ * address. */
 #ifndef TESTS_HOST_RUN_DIRECTORY_H
 #define TESTS_HOST_RUN_DIRECTORY_H
 

@@ -235,8 +235,8 @@ no_worker_waits_for_the_inbox(void **state)
     }
     assert_true(inbox_wait_held(f->inbox, HELD));
 
-    /* All of them are at the inbox, and everybody else is served: in place, through the inbox, on the pool.
-     */
+    /* All of them are at the inbox, and everybody else is served: in place, through the inbox, on the
+     * pool. */
     assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
     assert_int_equal(GCS_OK, gcs_get_properties(f->host, container_id(id, HELD), types, 1, NULL, &err));
     host_run(f->host, HELD + 1);

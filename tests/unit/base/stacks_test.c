@@ -1,5 +1,5 @@
-/* Stack dumps of this program: names, pages, threads that cannot answer, and that nobody notices being asked.
- */
+/* Stack dumps of this program: names, pages, threads that cannot answer, and that nobody notices being
+ * asked. */
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>

@@ -85,8 +85,8 @@ invalid_sequences_are_refused(void **state)
         assert_utf8(cases[i], strlen(cases[i]), false);
 }
 
-/* RFC 3629 said a second time, as plainly as possible: the number must be in range and need this many bytes.
- */
+/* RFC 3629 said a second time, as plainly as possible: the number must be in range and need this many
+ * bytes. */
 static bool
 is_one_character(const unsigned char *bytes, size_t length)
 {

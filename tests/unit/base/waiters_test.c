@@ -197,8 +197,8 @@ free_parked(struct waiter *waiter, void *arg, bool timed_out)
     gate_raise(&object->called, 1);
 }
 
-/* The deadline and the event come at the same time: whoever takes the waiter out calls it, and nobody else.
- */
+/* The deadline and the event come at the same time: whoever takes the waiter out calls it, and nobody
+ * else. */
 static void
 event_and_deadline_together_call_once(void **state)
 {

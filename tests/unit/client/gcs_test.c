@@ -105,8 +105,7 @@ answer_to(const struct rep_request *got)
     return response;
 }
 
-/* -- connection -------------------------------------------------------------------------------------------
- */
+/* -- connection -- */
 
 static void
 connecting_tells_what_the_server_can_do(void **state)
@@ -155,8 +154,7 @@ a_bad_url_or_option_is_refused(void **state)
     assert_null(fix->client.conn);
 }
 
-/* -- calls ------------------------------------------------------------------------------------------------
- */
+/* -- calls -- */
 
 static void *
 ping_main(void *arg)
@@ -335,8 +333,7 @@ disconnecting_answers_what_is_in_flight(void **state)
     rep_request_done(&got);
 }
 
-/* -- denials ----------------------------------------------------------------------------------------------
- */
+/* -- denials -- */
 
 /* Wraps the JSON text as the server does, with `before` in front. */
 static void
@@ -444,8 +441,7 @@ what_is_no_decision_stays_a_message(void **state)
     }
 }
 
-/* -- typed calls ------------------------------------------------------------------------------------------
- */
+/* -- typed calls -- */
 
 static void *
 start_main(void *arg)

@@ -1,5 +1,5 @@
-/* gcsctl as a program, against a guest that the test plays: what it calls, in which order, and what it says.
- */
+/* gcsctl as a program, against a guest that the test plays: what it calls, in which order, and what it
+ * says. */
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>

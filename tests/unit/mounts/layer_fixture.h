@@ -1,5 +1,5 @@
-/* What the tests of layers and volumes share: a scratch directory, and counts of what could be left behind.
- */
+/* What the tests of layers and volumes share: a scratch directory, and counts of what could be left
+ * behind. */
 #ifndef TESTS_UNIT_MOUNTS_LAYER_FIXTURE_H
 #define TESTS_UNIT_MOUNTS_LAYER_FIXTURE_H
 

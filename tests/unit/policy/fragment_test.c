@@ -1,5 +1,5 @@
-/* Fragments and trust lists beyond the vectors: parameters, order of checks, undo (spec/policy.md section 6).
- */
+/* Fragments and trust lists beyond the vectors: parameters, order of checks, undo (spec/policy.md section
+ * 6). */
 #include "tests/unit/policy/harness.h"
 
 #define HEAD "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\n"

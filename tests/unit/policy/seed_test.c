@@ -155,8 +155,8 @@ strict_decides_every_row_of_the_worked_example(void **state)
     play_rows(POLICY_STRICT);
 }
 
-/* Where strict answers otherwise: from the same state, what the reference lets through and strict does not.
- */
+/* Where strict answers otherwise: from the same state, what the reference lets through and strict does
+ * not. */
 static void
 only_strict_looks_at_the_mounts_of_a_create(void **state)
 {

@@ -5,8 +5,8 @@
 #include "server/policy/restore.h"
 #include "tests/unit/policy/harness.h"
 
-/* Three candidates of one image: each exec narrows to those that list it, and two leave none for the third.
- */
+/* Three candidates of one image: each exec narrows to those that list it, and two leave none for the
+ * third. */
 static const char policy_text[] =
     "package policy\napi_version := \"0.12.0\"\nframework_version := \"0.5.0\"\n"
     "containers := [\n"

@@ -213,8 +213,7 @@ call_ok(struct fixture *fix, size_t index, uint32_t timeout_ms)
     assert_int_equal(call(fix, index, timeout_ms, &err), STATUS_OK);
 }
 
-/* -- answers ----------------------------------------------------------------------------------------------
- */
+/* -- answers -- */
 
 static void
 a_call_gets_its_answer_and_the_server_its_time_limit(void **state)
@@ -398,8 +397,7 @@ a_lost_answer_is_asked_for_again_under_the_same_id(void **state)
     rep_request_done(&again);
 }
 
-/* -- acknowledgements -------------------------------------------------------------------------------------
- */
+/* -- acknowledgements -- */
 
 static void
 the_next_request_acknowledges_what_was_answered(void **state)
@@ -463,8 +461,8 @@ a_large_answer_is_acknowledged_at_once(void **state)
     rep_server_receive(&fix->server, &ack);
 
     assert_int_equal(ack.call->acknowledged_through, 1);
-    /* Quiet would have taken 50 ms; on a busy machine this may still be longer, so only the order is certain.
-     */
+    /* Quiet would have taken 50 ms; on a busy machine this may still be longer, so only the order is
+     * certain. */
     assert_true(clock_now_ns() - before_ns < WAIT_NS);
     rep_request_done(&got);
     rep_request_done(&ack);
@@ -569,8 +567,7 @@ the_session_is_kept_alive_before_its_lease_ends(void **state)
     rep_request_done(&ping);
 }
 
-/* -- time limits ------------------------------------------------------------------------------------------
- */
+/* -- time limits -- */
 
 static void
 a_call_ends_at_its_deadline_and_its_late_answer_is_dropped(void **state)
@@ -621,8 +618,7 @@ without_a_server_a_call_waits_until_its_deadline_and_says_it_was_never_sent(void
                      STATUS_DEADLINE_EXCEEDED);
 }
 
-/* -- bounds -----------------------------------------------------------------------------------------------
- */
+/* -- bounds -- */
 
 static void
 more_calls_than_the_session_may_have_are_refused(void **state)
@@ -665,8 +661,7 @@ a_request_larger_than_the_server_receives_is_refused_before_it_is_sent(void **st
     assert_true(rep_server_is_quiet(&fix->server, 100));
 }
 
-/* -- losing the connection --------------------------------------------------------------------------------
- */
+/* -- losing the connection -- */
 
 static void
 fail_fast_refuses_calls_while_there_is_no_connection(void **state)
@@ -898,8 +893,7 @@ another_unavailable_is_an_answer_like_any_other(void **state)
     rep_request_done(&got);
 }
 
-/* -- sessions ---------------------------------------------------------------------------------------------
- */
+/* -- sessions -- */
 
 static void
 a_refused_session_is_told_and_asked_for_again(void **state)
@@ -962,8 +956,7 @@ urls_that_nanomsg_would_choke_on_are_refused(void **state)
     }
 }
 
-/* -- many threads -----------------------------------------------------------------------------------------
- */
+/* -- many threads -- */
 
 enum { THREADS = 4, CALLS_EACH = 250 };
 

@@ -350,8 +350,8 @@ at_the_bound_new_requests_are_refused_and_the_admitted_ones_end_well(void **stat
 
 enum { SHOOTERS = 3, STOPS = 12 };
 
-/* No more than so many requests are sent and not yet run, so that no acknowledgement overtakes its request.
- */
+/* No more than so many requests are sent and not yet run, so that no acknowledgement overtakes its
+ * request. */
 enum { AHEAD_MAX = 300, ACKNOWLEDGED_BEHIND = 400 };
 
 /* What the shooters of one server share. */

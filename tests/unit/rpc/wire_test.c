@@ -13,8 +13,7 @@
 
 #define ARENA_BYTES (1024 * 1024)
 
-/* -- what passes ------------------------------------------------------------------------------------------
- */
+/* -- what passes -- */
 
 static void
 what_an_encoder_writes_passes_and_decodes_to_the_same(void **state)
@@ -91,8 +90,7 @@ single_and_packed_numbers_may_be_mixed(void **state)
     arena_done(&arena);
 }
 
-/* -- what does not ----------------------------------------------------------------------------------------
- */
+/* -- what does not -- */
 
 #define RAW(out, literal) put_raw((out), (literal), sizeof(literal) - 1)
 
@@ -596,8 +594,7 @@ every_enum_takes_its_values_and_no_other(void **state)
     assert_int_equal(enums, 7);
 }
 
-/* -- nesting, size ----------------------------------------------------------------------------------------
- */
+/* -- nesting, size -- */
 
 /* The schema has no recursive message, so the test brings one. */
 static const ProtobufCMessageDescriptor recursive;

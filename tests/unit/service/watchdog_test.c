@@ -1,5 +1,5 @@
-/* The watchdog over real threads: who rests and who moves is fine, who is held is found, until it is let go.
- */
+/* The watchdog over real threads: who rests and who moves is fine, who is held is found, until it is let
+ * go. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -195,8 +195,8 @@ a_held_timer_thread_is_found(void **state)
     timer_cancel_and_wait(&timer);
 }
 
-/* Waits look by look until it was fed more than `fed` times: a loaded machine may not have run the workers.
- */
+/* Waits look by look until it was fed more than `fed` times: a loaded machine may not have run the
+ * workers. */
 static bool
 wait_fed(struct fixture *f, unsigned fed)
 {
