@@ -211,6 +211,7 @@ the_inbox_answers_or_refuses_all_and_exits_with_0(void **state)
     assert_int_equal(0, code);
     assert_answered_or_refused(statuses);
     assert_true(program_runs(&guest->sidecar));
+    assert_true(host_wait_connected(guest->host, false)); /* or what comes next may be about the old one */
     guest_start_inbox(guest);
     assert_true(host_wait_connected(guest->host, true));
     for (unsigned i = 0; i < RUNNING; i++)
