@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +50,24 @@ fd_write_full(int fd, const void *bytes, size_t size)
         done += (size_t)count;
     }
     return 0;
+}
+
+int
+fd_open_parent(const char *path, const char **ret_name)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof parent) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    int fd = open(slash ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        *ret_name = slash ? slash + 1 : path;
+    return fd;
 }
 
 enum status

@@ -20,6 +20,16 @@ ssize_t fd_read_full(int fd, void *bytes, size_t size);
 int fd_write_full(int fd, const void *bytes, size_t size);
 
 /*
+ * Opens the directory that the last component of `path` lies in, for the calls that take a descriptor and a
+ * name.
+ *
+ * ret_name  that component, inside `path`; "" when the path ends in a slash. Untouched on failure
+ *
+ * Returns the descriptor (O_PATH), which the caller closes, or -1 with errno.
+ */
+int fd_open_parent(const char *path, const char **ret_name);
+
+/*
  * Reads the regular file `path` whole. A terminating NUL follows the bytes and is not counted.
  *
  * size_max  most bytes the file may have; more is RESOURCE_EXHAUSTED

@@ -260,15 +260,12 @@ parent_open(struct directory_journal *journal, const char *path, struct error *e
     if (path[0] != '/' || slash[1] == '\0' || strlen(slash + 1) + sizeof ".new" > sizeof journal->name ||
         slash - path > LIMIT_PATH_BYTES)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "it must be an absolute path that ends in a name");
-    char parent[LIMIT_PATH_BYTES + 2];
-    size_t length = slash == path ? 1 : (size_t)(slash - path);
-    memcpy(parent, path, length);
-    parent[length] = '\0';
-    memcpy(journal->name, slash + 1, strlen(slash + 1) + 1);
-    snprintf(journal->new_name, sizeof journal->new_name, "%.250s.new", slash + 1);
-    journal->parent = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const char *name;
+    journal->parent = fd_open_parent(path, &name);
     if (journal->parent < 0)
-        return error_set(err, status_of_errno(errno), errno, "open '%s'", parent);
+        return error_set(err, status_of_errno(errno), errno, "open the directory it is in");
+    memcpy(journal->name, name, strlen(name) + 1);
+    snprintf(journal->new_name, sizeof journal->new_name, "%.250s.new", name);
     return STATUS_OK;
 }
 

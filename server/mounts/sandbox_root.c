@@ -20,17 +20,12 @@ parent_open(const char *path, int *ret, const char **name, struct error *err)
     if (path[0] != '/' || slash[1] == '\0' || strcmp(slash, "/.") == 0 || strcmp(slash, "/..") == 0)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0,
                          "sandbox root '%s' must be an absolute path that ends in a name", path);
-    size_t length = slash == path ? 1 : (size_t)(slash - path);
-    if (length > LIMIT_PATH_BYTES)
+    if (slash - path > LIMIT_PATH_BYTES)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "the path of the sandbox root is too long");
-    char parent[LIMIT_PATH_BYTES + 1];
-    memcpy(parent, path, length);
-    parent[length] = '\0';
-    int fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = fd_open_parent(path, name);
     if (fd < 0)
-        return error_set(err, status_of_errno(errno), errno, "open '%s' for sandbox root '%s'", parent, path);
+        return error_set(err, status_of_errno(errno), errno, "open the directory of sandbox root '%s'", path);
     *ret = fd;
-    *name = slash + 1;
     return STATUS_OK;
 }
 

@@ -19,20 +19,14 @@
 static enum status
 open_directory(struct decision_file *file, const char *path, struct error *err)
 {
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t length = slash ? (size_t)(slash - path) : 0;
-    if (!name[0] || strlen(name) > NAME_MAX - strlen(".1") || length >= sizeof directory)
+    const char *name = "";
+    file->directory = fd_open_parent(path, &name);
+    if (file->directory < 0)
+        return error_set(err, status_of_errno(errno), errno, "open the decision log's directory: '%s'", path);
+    if (!name[0] || strlen(name) > NAME_MAX - strlen(".1"))
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "decision log '%s': no name of a file", path);
     snprintf(file->name, sizeof file->name, "%s", name);
     snprintf(file->old_name, sizeof file->old_name, "%.*s.1", NAME_MAX - 2, name);
-    snprintf(directory, sizeof directory, "%.*s", (int)length, path);
-    if (!slash || length == 0)
-        snprintf(directory, sizeof directory, "%s", slash ? "/" : ".");
-    file->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file->directory < 0)
-        return error_set(err, status_of_errno(errno), errno, "open the decision log's directory '%s'",
-                         directory);
     return STATUS_OK;
 }
 

@@ -212,6 +212,52 @@ failures_of_the_descriptor_are_told(void **state)
     close(ends[1]);
 }
 
+/* Opens the parent of `path` and looks for the file through it. */
+static void
+assert_parent(const char *path, const char *name)
+{
+    const char *got = NULL;
+    int fd = fd_open_parent(path, &got);
+    assert_true(fd >= 0);
+    assert_string_equal(got, name);
+    assert_int_equal(faccessat(fd, got[0] ? got : ".", F_OK, 0), 0);
+    close(fd);
+}
+
+static void
+the_parent_of_a_path_is_opened_and_its_last_component_named(void **state)
+{
+    struct place *place = *state;
+    put_file(place->path, "", 0);
+
+    assert_parent(place->path, "file");
+    assert_parent("/tmp", "tmp");
+    assert_parent("README.md", "README.md"); /* tests run in the source's root */
+    assert_parent("/tmp/", "");
+}
+
+static void
+a_parent_that_is_none_is_told_by_errno(void **state)
+{
+    struct place *place = *state;
+    char path[192], long_path[PATH_MAX + 8];
+    const char *name = "untouched";
+    put_file(place->path, "", 0);
+    memset(long_path, '/', sizeof long_path - 1);
+    long_path[sizeof long_path - 1] = '\0';
+
+    snprintf(path, sizeof path, "%s/below", place->path);
+    assert_int_equal(fd_open_parent(path, &name), -1);
+    assert_int_equal(errno, ENOTDIR);
+    snprintf(path, sizeof path, "%s/missing/below", place->directory);
+    assert_int_equal(fd_open_parent(path, &name), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(fd_open_parent(long_path, &name), -1);
+    assert_int_equal(errno, ENAMETOOLONG);
+
+    assert_string_equal(name, "untouched");
+}
+
 static void
 closing_keeps_errno_and_leaves_no_number_behind(void **state)
 {
@@ -244,6 +290,9 @@ main(void)
         cmocka_unit_test_setup_teardown(a_file_without_read_permission_is_refused, make_place, remove_place),
         cmocka_unit_test(more_than_a_pipe_holds_goes_through_whole),
         cmocka_unit_test(failures_of_the_descriptor_are_told),
+        cmocka_unit_test_setup_teardown(the_parent_of_a_path_is_opened_and_its_last_component_named,
+                                        make_place, remove_place),
+        cmocka_unit_test_setup_teardown(a_parent_that_is_none_is_told_by_errno, make_place, remove_place),
         cmocka_unit_test(closing_keeps_errno_and_leaves_no_number_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
