@@ -378,7 +378,7 @@ forwarder_new(void) NO_LOCK_CHECK
     struct log_forwarder *forwarder = calloc(1, sizeof *forwarder);
     if (!forwarder)
         abort();
-    forwarder->sink.fd = -1;
+    forwarder->sink = LOG_SINK_EMPTY;
     for (size_t topic = 0; topic < TOPICS; topic++)
         atomic_init(&forwarder->levels[topic], LEVEL_NONE);
     mutex_init(&forwarder->state.lock, RANK_LOG);
@@ -394,7 +394,7 @@ forwarder_new(void) NO_LOCK_CHECK
 enum status
 log_forwarder_start(const char *sink, struct log_forwarder **ret, struct error *err)
 {
-    struct log_sink checked = {.fd = -1};
+    struct log_sink checked = LOG_SINK_EMPTY;
     if (sink)
         TRY(log_sink_init(&checked, sink, err));
     struct log_forwarder *forwarder = forwarder_new();

@@ -14,27 +14,45 @@
 #include "server/base/fd.h"
 #include "server/base/limits.h"
 
+/* Ends the name of the older file. */
+#define OLDER ".1"
+
 enum status
 log_sink_init(struct log_sink *sink, const char *place, struct error *err)
 {
     bool is_file = strncmp(place, "file:/", 6) == 0, is_socket = strncmp(place, "unix:/", 6) == 0;
-    size_t longest = is_socket ? sizeof((struct sockaddr_un *)0)->sun_path : PATH_MAX - 2;
+    size_t longest = is_socket ? sizeof((struct sockaddr_un *)0)->sun_path : PATH_MAX;
     if ((!is_file && !is_socket) || strlen(place + 5) >= longest)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0,
                          "--log-sink: '%.200s' is neither file:PATH nor unix:PATH with an absolute path of "
                          "fewer than %zu bytes",
                          place, longest);
-    *sink = (struct log_sink){
-        .path = place + 5, .is_socket = is_socket, .fd = -1, .bytes_max = LIMIT_LOG_SINK_BYTES};
+    size_t name_length = strlen(strrchr(place, '/') + 1);
+    if (name_length == 0 || name_length > NAME_MAX - strlen(OLDER))
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "--log-sink: '%.200s' ends in no name of 1 to %zu bytes", place,
+                         NAME_MAX - strlen(OLDER));
+    *sink = LOG_SINK_EMPTY;
+    sink->path = place + 5;
+    sink->is_socket = is_socket;
+    sink->bytes_max = LIMIT_LOG_SINK_BYTES;
     return STATUS_OK;
 }
 
+static const char *
+file_name(const struct log_sink *sink)
+{
+    return strrchr(sink->path, '/') + 1; /* it is absolute */
+}
+
+/* In the directory that is open. */
 static enum status
 file_open(struct log_sink *sink, struct error *err)
 {
     struct stat info;
     CLEANUP(fd_closep)
-    int fd = open(sink->path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    int fd = openat(sink->directory, file_name(sink),
+                    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_set(err, STATUS_FAILED_PRECONDITION, errno, "open the log sink");
     if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode))
@@ -42,6 +60,19 @@ file_open(struct log_sink *sink, struct error *err)
     sink->size = info.st_size;
     sink->fd = TAKE_FD(fd);
     return STATUS_OK;
+}
+
+static enum status
+directory_and_file_open(struct log_sink *sink, struct error *err)
+{
+    const char *name;
+    sink->directory = fd_open_parent(sink->path, &name);
+    if (sink->directory < 0)
+        return error_set(err, STATUS_FAILED_PRECONDITION, errno, "open the log sink's directory");
+    enum status status = file_open(sink, err);
+    if (status != STATUS_OK)
+        fd_closep(&sink->directory);
+    return status;
 }
 
 static enum status
@@ -63,28 +94,39 @@ log_sink_open(struct log_sink *sink, struct error *err)
 {
     if (sink->fd >= 0)
         return STATUS_OK;
-    return sink->is_socket ? socket_open(sink, err) : file_open(sink, err);
+    return sink->is_socket ? socket_open(sink, err) : directory_and_file_open(sink, err);
 }
 
 void
 log_sink_close(struct log_sink *sink)
 {
     fd_closep(&sink->fd);
+    fd_closep(&sink->directory);
 }
 
 static enum status
+file_rotate(struct log_sink *sink, struct error *err)
+{
+    char older[NAME_MAX + 1];
+    snprintf(older, sizeof older, "%.*s" OLDER, NAME_MAX - (int)strlen(OLDER), file_name(sink));
+    if (renameat(sink->directory, file_name(sink), sink->directory, older) < 0)
+        return error_set(err, STATUS_FAILED_PRECONDITION, errno, "put the full log sink aside");
+    fd_closep(&sink->fd);
+    return file_open(sink, err);
+}
+
+/* Half a line is no line: what cannot be written whole is taken back, as far as the disk allows. */
+static enum status
 file_write(struct log_sink *sink, const char *bytes, size_t size, struct error *err)
 {
-    if (sink->size > 0 && sink->size + (int64_t)size > sink->bytes_max) {
-        char older[PATH_MAX];
-        snprintf(older, sizeof older, "%s.1", sink->path);
-        log_sink_close(sink);
-        if (rename(sink->path, older) < 0)
-            return error_set(err, STATUS_FAILED_PRECONDITION, errno, "put the full log sink aside");
-        TRY(file_open(sink, err));
+    if (sink->size > 0 && sink->size + (int64_t)size > sink->bytes_max)
+        TRY(file_rotate(sink, err));
+    if (fd_write_full(sink->fd, bytes, size) < 0) {
+        int failure = errno;
+        int taken_back = ftruncate(sink->fd, sink->size);
+        (void)taken_back;
+        return error_set(err, STATUS_FAILED_PRECONDITION, failure, "write to the log sink");
     }
-    if (fd_write_full(sink->fd, bytes, size) < 0)
-        return error_set(err, STATUS_FAILED_PRECONDITION, errno, "write to the log sink");
     sink->size += (int64_t)size;
     return STATUS_OK;
 }
