@@ -248,6 +248,21 @@ GCS_API enum gcs_status gcs_add_network(struct gcs_connection *conn, const Gcs__
 GCS_API enum gcs_status gcs_remove_network(struct gcs_connection *conn, const char *namespace_id,
                                            const char *adapter_id, struct gcs_error *err);
 
+/*
+ * Log forwarding: what the guest logs to a sink of its own, never to the host.
+ *
+ * rpc     sets the providers, or starts or stops forwarding
+ * config  as logging.proto says; NULL, with start and stop alone: as they are. Borrowed, not changed
+ * ret     ret->modify_service_settings has what is in effect; may be NULL
+ *
+ * GCS_INVALID_ARGUMENT     a provider, its GUID or its keywords; the message names the field
+ * GCS_FAILED_PRECONDITION  to start: the guest has no sink, or cannot open it. Settings that came with it
+ * count
+ */
+GCS_API enum gcs_status gcs_log_forwarding(struct gcs_connection *conn, Gcs__V1__LogRpc rpc,
+                                           const Gcs__V1__LogConfig *config, Gcs__V1__Response **ret,
+                                           struct gcs_error *err);
+
 /* Waits up to `wait_ms` (at most 25,000) for events after `after_seq`; ret->watch_events may have none. */
 GCS_API enum gcs_status gcs_watch_events(struct gcs_connection *conn, uint64_t after_seq, uint32_t wait_ms,
                                          Gcs__V1__Response **ret, struct gcs_error *err);

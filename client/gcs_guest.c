@@ -285,3 +285,21 @@ gcs_remove_network(struct gcs_connection *conn, const char *namespace_id, const 
     resource.adapter_id = GCS_MUTABLE(adapter_id);
     return network(conn, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, &resource, err);
 }
+
+/* -- services -- */
+
+enum gcs_status
+gcs_log_forwarding(struct gcs_connection *conn, Gcs__V1__LogRpc rpc, const Gcs__V1__LogConfig *config,
+                   Gcs__V1__Response **ret, struct gcs_error *err)
+{
+    Gcs__V1__Request request = gcs_request_init(conn, GCS_UVM_ID);
+    Gcs__V1__ModifyServiceSettings body = GCS__V1__MODIFY_SERVICE_SETTINGS__INIT;
+    Gcs__V1__LogForwardService service = GCS__V1__LOG_FORWARD_SERVICE__INIT;
+    service.rpc_type = rpc;
+    service.log_config = (Gcs__V1__LogConfig *)(uintptr_t)config;
+    body.service_case = GCS__V1__MODIFY_SERVICE_SETTINGS__SERVICE_LOG_FORWARD_SERVICE;
+    body.log_forward_service = &service;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SERVICE_SETTINGS;
+    request.modify_service_settings = &body;
+    return gcs_call_for(conn, &request, GCS__V1__RESPONSE__BODY_MODIFY_SERVICE_SETTINGS, ret, err);
+}

@@ -190,6 +190,18 @@ what_is_wrong_with_a_request_is_said_with_its_path(void **state)
     assert_tool(guest, ARGS("call", "ShutdownForced", "--id", "nonsense"), 125, "container_id");
 }
 
+static void
+what_the_guest_says_of_log_forwarding_is_told(void **state)
+{
+    struct guest *guest = *state;
+
+    assert_tool(guest, ARGS("logging", "stop"), 0, "log lines are not forwarded; 0 providers");
+    assert_tool(guest, ARGS("logging", "set", "microsoft.windows.hyperv.compute"), 126, "log_provider");
+    assert_tool(guest, ARGS("logging", "set", "contoso"), 125, ".name: this guest knows no such provider");
+    assert_tool(guest, ARGS("logging", "start", "--json"), 125, "this guest has no log sink");
+    assert_tool(guest, ARGS("logging", "set", "--json"), 0, "\"forwarding\":false");
+}
+
 /* -- events -- */
 
 static void
@@ -385,6 +397,8 @@ main(void)
         cmocka_unit_test_setup_teardown(the_list_is_the_dispatch_table, guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(any_request_can_be_made_by_hand, guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_with_a_request_is_said_with_its_path, guest_setup,
+                                        guest_teardown),
+        cmocka_unit_test_setup_teardown(what_the_guest_says_of_log_forwarding_is_told, guest_setup,
                                         guest_teardown),
         cmocka_unit_test_setup_teardown(events_are_followed_over_a_restart_of_the_guest, guest_setup,
                                         guest_teardown),

@@ -400,6 +400,40 @@ handle_settings(struct request *req)
         reply_empty(req);
 }
 
+static void
+record_log_config(struct guest *guest, const Gcs__V1__LogConfig *config)
+{
+    for (size_t i = 0; i < config->n_sources; i++) {
+        const Gcs__V1__LogSource *source = config->sources[i];
+        record(guest, "source %s of %zu", source->type, source->n_providers);
+        for (size_t j = 0; j < source->n_providers; j++)
+            record(guest, "provider %s level %d", source->providers[j]->name, source->providers[j]->level);
+    }
+}
+
+static void
+handle_logging(struct request *req)
+{
+    static char loud[] = "loud", quiet[] = "quiet", *names[] = {loud, quiet};
+    struct guest *guest = req->app;
+    const Gcs__V1__LogForwardService *service = req->call->modify_service_settings->log_forward_service;
+    record(guest, "logging %d%s", service->rpc_type, service->log_config ? " with" : "");
+    if (service->log_config)
+        record_log_config(guest, service->log_config);
+    if (refused(req))
+        return;
+    Gcs__V1__ModifyServiceSettingsResponse body = GCS__V1__MODIFY_SERVICE_SETTINGS_RESPONSE__INIT;
+    Gcs__V1__Response response = request_response(req);
+    body.providers = names;
+    body.n_providers = 2;
+    body.silent_providers = names + 1;
+    body.n_silent_providers = 1;
+    body.forwarding = service->rpc_type == GCS__V1__LOG_RPC__LOG_RPC_START_LOG_FORWARDING;
+    response.body_case = GCS__V1__RESPONSE__BODY_MODIFY_SERVICE_SETTINGS;
+    response.modify_service_settings = &body;
+    request_reply(req, &response);
+}
+
 /* Keeps the call that the test wants held; false: it is another, or it was let go already. */
 static bool
 hold(struct request *req)
@@ -649,6 +683,7 @@ static const struct rpc_method rows[] = {
     SETTINGS(CONTAINER_MOUNT),
     SETTINGS(NETWORK_NAMESPACE),
     SETTINGS(NETWORK),
+    ROW(MODIFY_SERVICE_SETTINGS, handle_logging),
     ROW(CREATE_CONTAINER, handle_create),
     ROW(START_CONTAINER, handle_start),
     ROW(EXECUTE_PROCESS, handle_exec),

@@ -595,6 +595,9 @@ each_command_has_a_json_result(void **state)
         {{"netns", "remove", "n", "--json"}, "removed"},
         {{"network", "add", "n", "a", "--json"}, "adapter"},
         {{"network", "remove", "n", "a", "--json"}, "removed"},
+        {{"logging", "set", "loud", "--json"}, "providers"},
+        {{"logging", "start", "--json"}, "forwarding"},
+        {{"logging", "stop", "--json"}, "silent_providers"},
         {{"create", SEED, "--id", ID, "--json"}, "container_id"},
         {{"start", ID, "--json"}, "process_id"},
         {{"exec", "--detach", "--json", ID, "--", "ls"}, "process_id"},
@@ -645,6 +648,56 @@ a_network_is_what_the_options_say(void **state)
         assert_int_equal(finish(fixture), 0);
         if (strncmp(fixture->log, rows[i].log, strlen(rows[i].log)) != 0)
             fail_msg("row %zu: %s", i, fixture->log);
+        fixture = again(state);
+    }
+}
+
+static void
+what_is_logged_is_what_the_words_say(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *words[8], *log, *output;
+    } rows[] = {
+        {{"logging", "set"},
+         "logging 1 with\nsource ETW of 0\n",
+         "log lines are not forwarded; 2 providers\n"},
+        {{"logging", "set", "a=warning", "b", "c=VERBOSE"},
+         "logging 1 with\nsource ETW of 3\nprovider a level 3\nprovider b level 0\nprovider c level 5\n",
+         "- loud\n- quiet (nothing writes under it)\n"},
+        {{"logging", "start"}, "logging 2\n", "log lines are forwarded; 2 providers\n"},
+        {{"logging", "start", "a=error"},
+         "logging 2 with\nsource ETW of 1\nprovider a level 2\n",
+         "- loud\n"},
+        {{"logging", "stop"}, "logging 3\n", "log lines are not forwarded; 2 providers\n"},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct guest_behaviour behaviour = {0};
+        guest_is(fixture, &behaviour);
+        begin(fixture, rows[i].words);
+        assert_int_equal(finish(fixture), 0);
+        if (strcmp(fixture->log, rows[i].log) != 0 || strstr(fixture->output, rows[i].output) == NULL)
+            fail_msg("row %zu: %s%s", i, fixture->log, fixture->output);
+        fixture = again(state);
+    }
+}
+
+static void
+what_is_no_level_is_refused_before_anything_is_sent(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const bad[] = {"a=", "a=loud", "a=3", "a=unspecified", "a=warning=error"};
+
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        const struct guest_behaviour behaviour = {0};
+        const char *const words[] = {"logging", "start", "b", bad[i], NULL};
+        guest_is(fixture, &behaviour);
+        begin(fixture, words);
+        assert_int_equal(finish(fixture), 125);
+        assert_says(fixture->error_output, bad[i]);
+        assert_says(fixture->error_output, "a level is critical");
+        assert_string_equal(fixture->log, "");
         fixture = again(state);
     }
 }
@@ -890,6 +943,8 @@ main(void)
         TEST(a_denied_exec_in_the_guest_says_which_rule_and_why),
         TEST(each_command_has_a_json_result),
         TEST(a_network_is_what_the_options_say),
+        TEST(what_is_logged_is_what_the_words_say),
+        TEST(what_is_no_level_is_refused_before_anything_is_sent),
         TEST(what_is_no_address_or_metric_is_refused_before_anything_is_sent),
         TEST(wait_exits_as_the_process_did),
         TEST(logs_print_what_the_guest_keeps_from_an_offset_on),
