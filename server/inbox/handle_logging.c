@@ -1,27 +1,13 @@
 /* ModifyServiceSettings: the log forwarder. */
-#include <string.h>
-
 #include "server/inbox/handlers.h"
 #include "server/inbox/log_forwarder.h"
 #include "server/rpc/log_config.h"
-
-static enum status
-check(const struct request *req, struct error *err)
-{
-    const Gcs__V1__ModifyServiceSettings *call = req->call->modify_service_settings;
-    if (strcmp(req->call->container_id, GUEST_ID) != 0)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
-                         "container_id: services are the guest's own: name the UVM");
-    if (call->service_case != GCS__V1__MODIFY_SERVICE_SETTINGS__SERVICE_LOG_FORWARD_SERVICE)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "modify_service_settings.service: missing");
-    return log_service_check(call->log_forward_service, err);
-}
 
 /* In canonical form: a sidecar has brought it there, a host of a standalone inbox has not. */
 static enum status
 serve(struct request *req, struct error *err)
 {
-    TRY(check(req, err));
+    TRY(log_call_check(req->call, err));
     Gcs__V1__LogForwardService service = *req->call->modify_service_settings->log_forward_service;
     if (service.log_config) {
         const char *const *names;

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/rpc/request.h"
+
 const struct log_provider log_providers[] = {
     {"microsoft.windows.hyperv.compute", "80ce50de-d264-4581-950d-abadeee0d340"},
     {"microsoft-windows-guest-network-service", "0bacf1d2-fb51-549a-6119-04daa7180dc8"},
@@ -68,9 +70,10 @@ provider_check(const Gcs__V1__LogProvider *provider, size_t source, size_t numbe
                          "log_config.sources[%zu].providers[%zu].guid: not the GUID of '%s'", source, number,
                          known->name);
     if (provider->keywords[0])
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
-                         "log_config.sources[%zu].providers[%zu].keywords: lines have none here", source,
-                         number);
+        return error_set(
+            err, STATUS_INVALID_ARGUMENT, 0,
+            "log_config.sources[%zu].providers[%zu].keywords: an ETW mask; lines have no keywords here",
+            source, number);
     return STATUS_OK;
 }
 
@@ -87,8 +90,8 @@ config_check(const Gcs__V1__LogConfig *config, struct error *err)
     return STATUS_OK;
 }
 
-enum status
-log_service_check(const Gcs__V1__LogForwardService *service, struct error *err)
+static enum status
+service_check(const Gcs__V1__LogForwardService *service, struct error *err)
 {
     if (service->rpc_type == GCS__V1__LOG_RPC__LOG_RPC_UNSPECIFIED)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "log_forward_service.rpc_type: missing");
@@ -97,6 +100,18 @@ log_service_check(const Gcs__V1__LogForwardService *service, struct error *err)
     if (service->rpc_type == GCS__V1__LOG_RPC__LOG_RPC_MODIFY_SERVICE_SETTINGS)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "log_forward_service.log_config: missing");
     return STATUS_OK;
+}
+
+enum status
+log_call_check(const Gcs__V1__Request *request, struct error *err)
+{
+    const Gcs__V1__ModifyServiceSettings *call = request->modify_service_settings;
+    if (strcmp(request->container_id, UVM_ID) != 0)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
+                         "container_id: services are the guest's own: name the UVM");
+    if (call->service_case != GCS__V1__MODIFY_SERVICE_SETTINGS__SERVICE_LOG_FORWARD_SERVICE)
+        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "modify_service_settings.service: missing");
+    return service_check(call->log_forward_service, err);
 }
 
 /* -- canonical form -- */

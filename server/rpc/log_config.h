@@ -6,6 +6,10 @@
  * those known here, and a GUID, when a host gives one, must be that name's. What is passed on has both
  * (spec/bridge.md 5).
  *
+ * Keywords are refused: they are bits that select among the events which an ETW provider's manifest sorts by
+ * them. A line of a program on Linux has no manifest and no such bits, so a mask could only be ignored, and
+ * the host would take lines for selected that are not.
+ *
  * Threads: any. No I/O.
  */
 #ifndef SERVER_RPC_LOG_CONFIG_H
@@ -13,7 +17,7 @@
 
 #include <stddef.h>
 
-#include "gcs/v1/logging.pb-c.h"
+#include "gcs/v1/bridge.pb-c.h"
 #include "server/base/arena.h"
 #include "server/base/error.h"
 
@@ -30,12 +34,12 @@ extern const size_t log_providers_count;
 const struct log_provider *log_provider_find(const char *name);
 
 /*
- * Checks what a host asks of the service.
+ * Checks a whole ModifyServiceSettings; `request` has this body.
  *
- * INVALID_ARGUMENT  no kind of call, or settings that are missing, unknown or contradict themselves; names
- * the field
+ * INVALID_ARGUMENT  it is not for the UVM, says no service or kind of call, or has settings that are missing,
+ * unknown or contradict themselves; names the field
  */
-MUST_CHECK enum status log_service_check(const Gcs__V1__LogForwardService *service, struct error *err);
+MUST_CHECK enum status log_call_check(const Gcs__V1__Request *request, struct error *err);
 
 /*
  * The names as the host gave them, in their order, repeats included: what the policy is asked about.

@@ -11,9 +11,6 @@
 #include "server/rpc/server_internal.h"
 #include "server/rpc/wire.h"
 
-/* The UVM's own id: what is not about one container. */
-#define UVM_ID "00000000-0000-0000-0000-000000000000"
-
 static struct live_request *
 live_of(const struct request *req)
 {

@@ -25,6 +25,9 @@
 #include "server/rpc/method.h"
 #include "server/rpc/trace.h"
 
+/* In place of a container's id: the guest itself. */
+#define UVM_ID "00000000-0000-0000-0000-000000000000"
+
 struct request {
     const Gcs__V1__Request *call;    /* decoded and checked; lives in the arena; constant */
     const struct rpc_method *method; /* its row */

@@ -3,24 +3,10 @@
  */
 #include "server/sidecar/handlers.h"
 
-#include <string.h>
-
 #include "server/rpc/log_config.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/forward.h"
 #include "server/sidecar/sidecar.h"
-
-static enum status
-check(const struct request *req, struct error *err)
-{
-    const Gcs__V1__ModifyServiceSettings *call = req->call->modify_service_settings;
-    if (strcmp(req->call->container_id, UVM_CONTAINER_ID) != 0)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
-                         "container_id: services are the guest's own: name the UVM");
-    if (call->service_case != GCS__V1__MODIFY_SERVICE_SETTINGS__SERVICE_LOG_FORWARD_SERVICE)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "modify_service_settings.service: missing");
-    return log_service_check(call->log_forward_service, err);
-}
 
 /* The settings that the policy leaves; without any, none. */
 static enum status
@@ -46,7 +32,7 @@ handle_modify_service_settings(struct request *req)
     Gcs__V1__ModifyServiceSettings body = GCS__V1__MODIFY_SERVICE_SETTINGS__INIT;
     Gcs__V1__LogForwardService service;
     struct error err;
-    enum status status = check(req, &err);
+    enum status status = log_call_check(req->call, &err);
     if (status == STATUS_OK) {
         service = *req->call->modify_service_settings->log_forward_service;
         status = decide(req, &service.log_config, &err);

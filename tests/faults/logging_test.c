@@ -75,18 +75,7 @@ static enum gcs_status
 ask(struct guest *guest, Gcs__V1__LogRpc type, Gcs__V1__LogConfig *config, Gcs__V1__Response **ret,
     struct gcs_error *err)
 {
-    static char uvm[] = GCS_UVM_ID;
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__ModifyServiceSettings body = GCS__V1__MODIFY_SERVICE_SETTINGS__INIT;
-    Gcs__V1__LogForwardService service = GCS__V1__LOG_FORWARD_SERVICE__INIT;
-    service.rpc_type = type;
-    service.log_config = config;
-    body.service_case = GCS__V1__MODIFY_SERVICE_SETTINGS__SERVICE_LOG_FORWARD_SERVICE;
-    body.log_forward_service = &service;
-    request.container_id = uvm;
-    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SERVICE_SETTINGS;
-    request.modify_service_settings = &body;
-    return gcs_call(guest->host, &request, ret, err);
+    return gcs_log_forwarding(guest->host, type, config, ret, err);
 }
 
 static void
@@ -194,7 +183,7 @@ a_guid_must_be_its_names(void **state)
         {"contoso.provider", "", "", ".name: this guest knows no such provider"},
         {"contoso.provider", "80ce50de-d264-4581-950d-abadeee0d340", "",
          ".name: this guest knows no such provider"},
-        {COMPUTE, "", "0x1", ".keywords: lines have none here"},
+        {COMPUTE, "", "0x1", ".keywords: an ETW mask; lines have no keywords here"},
     };
     struct guest *guest = *state;
     set_policy(guest, true); /* dropping does not make up for what is malformed */
