@@ -30,7 +30,7 @@ MUST_CHECK enum status netns_drop(const char *path, struct error *err);
  * Makes a veth pair: one end in the guest, under `guest_name`, the other one in the namespace, under `name`;
  * with the addresses of each, both up, and then the routes of the namespace's end.
  *
- * network  checked by network_check()
+ * network  checked by network_settings_check()
  *
  * ALREADY_EXISTS  an interface has that name, in either place
  * After a failure nothing of it is left: a pair goes when one end goes.

@@ -1,6 +1,5 @@
 #include "server/inbox/networks.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +13,6 @@
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/base/mutex.h"
-#include "server/base/text.h"
 #include "server/inbox/netns.h"
 #include "server/inbox/run_path.h"
 #include "server/inbox/tree.h"
@@ -46,93 +44,6 @@ struct networks {
         struct network *list GUARDED;
     } table; /* lock guards its neighbour and the count of containers of each */
 };
-
-/* -- what a host may say -- */
-
-static enum status
-guid_check(const char *text, const char *field, struct error *err)
-{
-    return text_is_guid(text) && !strpbrk(text, "ABCDEF")
-               ? STATUS_OK
-               : error_set(err, STATUS_INVALID_ARGUMENT, 0, "%s: '%.64s' is no GUID in lower-case digits",
-                           field, text);
-}
-
-/* The family of an address without a prefix; AF_UNSPEC: it is none. */
-static int
-family_of(const char *text)
-{
-    unsigned char bytes[16];
-    if (inet_pton(AF_INET, text, bytes) == 1)
-        return AF_INET;
-    return inet_pton(AF_INET6, text, bytes) == 1 ? AF_INET6 : AF_UNSPEC;
-}
-
-static enum status
-address_check(const Gcs__V1__IpConfiguration *address, const char *field, size_t index, struct error *err)
-{
-    int family = family_of(address->ip_address);
-    if (family == AF_UNSPEC)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "network.%s[%zu].ip_address: '%.64s' is no address",
-                         field, index, address->ip_address);
-    if (address->prefix_length < 1 || address->prefix_length > (family == AF_INET ? 32 : 128))
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "network.%s[%zu].prefix_length: %u", field, index,
-                         address->prefix_length);
-    return STATUS_OK;
-}
-
-static enum status
-route_check(const Gcs__V1__Route *route, size_t index, struct error *err)
-{
-    char text[64] = "", *slash, *end = text;
-    snprintf(text, sizeof text, "%s",
-             strlen(route->destination_prefix) < sizeof text ? route->destination_prefix : "");
-    slash = strchr(text, '/');
-    unsigned long length = 0;
-    if (slash) {
-        *slash = '\0';
-        length = strspn(slash + 1, "0123456789") > 0 ? strtoul(slash + 1, &end, 10) : 999;
-    }
-    int family = family_of(text);
-    if (!slash || family == AF_UNSPEC || *end != '\0' || length > (family == AF_INET ? 32 : 128))
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0,
-                         "network.routes[%zu].destination_prefix: '%.64s' is not of the form 10.0.0.0/8",
-                         index, route->destination_prefix);
-    if (route->next_hop[0] && family_of(route->next_hop) != family)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "network.routes[%zu].next_hop: '%.64s'", index,
-                         route->next_hop);
-    if (route->metric > UINT16_MAX)
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "network.routes[%zu].metric: %u", index,
-                         route->metric);
-    return STATUS_OK;
-}
-
-/* Six pairs of digits; of one host alone, not a group's. */
-static enum status
-mac_check(const char *text, struct error *err)
-{
-    bool good = strlen(text) == 17;
-    for (size_t i = 0; good && i < 17; i++)
-        good = i % 3 == 2 ? text[i] == ':' : strchr("0123456789abcdefABCDEF", text[i]) != NULL;
-    if (text[0] && (!good || (strtoul(text, NULL, 16) & 1) != 0))
-        return error_set(err, STATUS_INVALID_ARGUMENT, 0, "network.mac_address: '%.64s'", text);
-    return STATUS_OK;
-}
-
-static enum status
-network_check(const Gcs__V1__Network *network, struct error *err)
-{
-    TRY(guid_check(network->namespace_id, "network.namespace_id", err));
-    TRY(guid_check(network->adapter_id, "network.adapter_id", err));
-    TRY(mac_check(network->mac_address, err));
-    for (size_t i = 0; i < network->n_ip_configurations; i++)
-        TRY(address_check(network->ip_configurations[i], "ip_configurations", i, err));
-    for (size_t i = 0; i < network->n_guest_ip_configurations; i++)
-        TRY(address_check(network->guest_ip_configurations[i], "guest_ip_configurations", i, err));
-    for (size_t i = 0; i < network->n_routes; i++)
-        TRY(route_check(network->routes[i], i, err));
-    return STATUS_OK;
-}
 
 /* -- the table -- */
 
@@ -280,7 +191,6 @@ make(struct networks *networks, const struct network *network, struct error *err
 enum status
 networks_add(struct networks *networks, const char *id, struct error *err)
 {
-    TRY(guid_check(id, "network_namespace.namespace_id", err));
     struct network *network = calloc(1, sizeof *network);
     if (!network)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a network");
@@ -365,7 +275,6 @@ networks_adapter_add(struct networks *networks, const Gcs__V1__Network *asked, s
 {
     struct network *network;
     char name[NETNS_INTERFACE_BYTES];
-    TRY(network_check(asked, err));
     TRY(find(networks, asked->namespace_id, &network, err));
     unsigned number = number_free(network);
     if (adapter_find(network, asked->adapter_id))

@@ -26,9 +26,8 @@ MUST_CHECK enum status networks_open(int run_fd, const char *run_dir, bool real,
 void networks_close(struct networks *networks);
 
 /*
- * Makes the namespace `id`.
+ * Makes the namespace `id`, which network_id_check() has passed.
  *
- * INVALID_ARGUMENT    the id is no GUID in lower case
  * ALREADY_EXISTS      it is in use
  * RESOURCE_EXHAUSTED  LIMIT_NETWORKS exist
  */
@@ -45,7 +44,8 @@ MUST_CHECK enum status networks_remove(struct networks *networks, const char *id
 /*
  * Adds an adapter to a namespace: eth0, eth1 and so on inside.
  *
- * INVALID_ARGUMENT    an id, an address, a prefix or a route is malformed; the error names its field
+ * network  checked by network_settings_check()
+ *
  * NOT_FOUND           there is no such namespace
  * ALREADY_EXISTS      the adapter's id is in use
  * RESOURCE_EXHAUSTED  the namespace has LIMIT_ADAPTERS

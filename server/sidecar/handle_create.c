@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "server/mounts/directory_hold.h"
+#include "server/rpc/network_check.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/forward.h"
 #include "server/sidecar/mount_check.h"
@@ -67,6 +68,8 @@ check(struct request *req, struct create *create, struct error *err)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "create_container.spec.process: missing");
     TRY(registry_check(req->call->create_container->registry_changes, err));
     TRY(process_check(spec->process, "spec.process", err));
+    if (spec->network_namespace[0])
+        TRY(network_id_check(spec->network_namespace, "spec.network_namespace", err));
     return check_mounts(req, create, err);
 }
 

@@ -1,10 +1,11 @@
 /*
  * ModifySettings/NetworkNamespace and /Network: the guest's network namespaces and the adapters in them. No
- * point of the policy decides (methods.c has the reason); the inbox makes them, and what comes too late is
- * taken away there.
+ * point of the policy decides (methods.c has the reason). What is malformed is refused here and never reaches
+ * the inbox, which makes them; what comes too late is taken away there.
  */
 #include "server/sidecar/handlers.h"
 
+#include "server/rpc/network_check.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/settings_change.h"
 #include "server/sidecar/sidecar.h"
@@ -32,6 +33,8 @@ handle(struct request *req)
 {
     struct error err;
     enum status status = settings_check_may_add(req, &err);
+    if (status == STATUS_OK)
+        status = network_settings_check(req->call->modify_settings, &err);
     if (status != STATUS_OK || !settings_change_new(req, sizeof(struct settings_change), &err))
         request_reject(req, &err);
     else

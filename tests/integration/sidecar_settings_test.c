@@ -290,6 +290,60 @@ what_the_inbox_says_of_a_network_reaches_the_host(void **state)
 }
 
 static void
+a_malformed_network_is_refused_by_its_field_and_never_reaches_the_inbox(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    static const struct {
+        const char *network, *adapter, *mac, *address, *field;
+    } bad[] = {
+        {"../../etc", NETWORK, "", "10.0.0.2", "network.namespace_id"},
+        {NETWORK, "X", "", "10.0.0.2", "network.adapter_id"},
+        {NETWORK, NETWORK, "03:00:00:00:00:01", "10.0.0.2", "network.mac_address"},
+        {NETWORK, NETWORK, "", "10.0.0", "network.ip_configurations[0].ip_address"},
+    };
+    struct gcs_error err = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        Gcs__V1__Network network = GCS__V1__NETWORK__INIT;
+        Gcs__V1__IpConfiguration address = GCS__V1__IP_CONFIGURATION__INIT, *addresses[] = {&address};
+        network.namespace_id = (char *)(uintptr_t)bad[i].network;
+        network.adapter_id = (char *)(uintptr_t)bad[i].adapter;
+        network.mac_address = (char *)(uintptr_t)bad[i].mac;
+        address.ip_address = (char *)(uintptr_t)bad[i].address;
+        address.prefix_length = 24;
+        network.ip_configurations = addresses;
+        network.n_ip_configurations = 1;
+
+        assert_int_equal(GCS_INVALID_ARGUMENT, gcs_add_network(f->host, &network, &err));
+
+        if (strncmp(err.message, bad[i].field, strlen(bad[i].field)) != 0)
+            fail_msg("'%s' does not name %s", err.message, bad[i].field);
+    }
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_add_network_namespace(f->host, "..", &err));
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_remove_network_namespace(f->host, "", &err));
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_remove_network(f->host, NETWORK, "X", &err));
+    gcs_error_clear(&err);
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_SETTINGS, NULL));
+}
+
+static void
+a_create_that_names_no_network_by_a_guid_is_refused_and_never_reaches_the_inbox(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    char id[65];
+    host_prepare(f->host, 0);
+    spec_init(&spec);
+    spec.spec.network_namespace = (char *)(uintptr_t) "/proc/1/ns/net";
+
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+
+    assert_non_null(strstr(err.message, "spec.network_namespace: "));
+    gcs_error_clear(&err);
+    assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
+}
+
+static void
 a_create_names_its_network_to_the_inbox(void **state)
 {
     struct sidecar_fixture *f = *state;
@@ -316,6 +370,10 @@ main(void)
         TEST(the_uvm_itself_is_not_created),
         TEST(a_network_is_the_inboxs_to_make_and_is_taken_away_there_when_it_comes_too_late),
         TEST(what_the_inbox_says_of_a_network_reaches_the_host),
+        TEST(a_malformed_network_is_refused_by_its_field_and_never_reaches_the_inbox),
+        cmocka_unit_test_setup_teardown(
+            a_create_that_names_no_network_by_a_guid_is_refused_and_never_reaches_the_inbox,
+            fixture_setup_volume, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_create_names_its_network_to_the_inbox, fixture_setup_volume,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(
