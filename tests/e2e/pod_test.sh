@@ -8,77 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C.UTF-8
 
-if [ "$(id -u)" -ne 0 ]; then
-    echo "skipped: real containers need root"
-    exit 77
-fi
-if ! losetup -f >/dev/null 2>&1; then
-    echo "skipped: this machine has no loop devices"
-    exit 77
-fi
-bin=$1/bin ping=$1/tests/layer_ping
-patience_s=60
-dir=$(mktemp -d)
-pids=()
-
-clean_up() {
-    local status=$? i
-    trap '' INT TERM
-    set +e
-    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-        kill -TERM "${pids[i]}" 2>/dev/null
-        timeout 30 tail --pid="${pids[i]}" -f /dev/null || kill -KILL "${pids[i]}" 2>/dev/null
-    done
-    wait
-    if [ "$status" -ne 0 ]; then
-        tail -n 20 "$dir"/*.log
-    fi
-    if awk -v dir="$dir/" 'index($2, dir) == 1 { found = 1 } END { exit !found }' /proc/mounts; then
-        echo "FAILED: mounts are left in $dir"
-        exit 1
-    fi
-    rm -rf --one-file-system "$dir"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-fail() {
-    echo "FAILED: $*"
-    exit 1
-}
-
-expect() { # expect WHAT GOT WANTED
-    [ "$2" = "$3" ] || fail "$1: got '$2', expected '$3'"
-}
-
-await() { # await WHAT COMMAND...
-    local what=$1 deadline=$((SECONDS + patience_s))
-    shift
-    until "$@"; do
-        [ "$SECONDS" -lt "$deadline" ] || fail "$what did not happen within $patience_s s"
-        sleep 0.05
-    done
-}
-
-gcsctl() {
-    "$bin/gcsctl" --connect "ipc://$dir/sidecar.sock" --quiet "$@"
-}
-
-health() {
-    gcsctl --json health 2>/dev/null || true
-}
-
-connected() {
-    grep -q '"inbox_connected": *true' < <(health)
-}
-
-start_inbox() {
-    setsid "$bin/gcs-inbox" --run-dir "$dir/inbox" --listen "ipc://$dir/inbox.sock" --sandbox-root "$dir/sandbox" \
-        >>"$dir/inbox.log" 2>&1 </dev/null &
-    inbox=$! pids+=("$!")
-}
+. tests/e2e/guest.sh
+needs_real_containers
+guest_prepare "$1"
 
 # config NAME SOURCE: a container that sleeps and has SOURCE at /data.
 config() {
@@ -115,9 +47,6 @@ run_in() { # run_in NAME DIGIT ARGS...
     gcsctl exec --config "$dir/$name.json" "$id" -- "$@"
 }
 
-mkdir "$dir"/{layers,sandbox,volumes}
-mkdir -m 0700 "$dir/inbox"
-scripts/layer --ping "$ping" "$dir/layers/base.erofs" >/dev/null
 config a sandbox:///pod/shared
 config b sandbox:///pod/shared
 config c sandbox:///pod/own
@@ -128,11 +57,7 @@ options=(--layer "$dir/layers/base.erofs" --exec "touch /data/from-a" --exec "ls
 "$bin/gcs-policy" generate "${options[@]}" --container "$dir/a.json" --container "$dir/b.json" \
     --container "$dir/c.json" >"$dir/policy.rego"
 start_inbox
-setsid "$bin/gcs-sidecar" --trusted-listen "ipc://$dir/sidecar.sock" --inbox "ipc://$dir/inbox.sock" \
-    --sandbox-root "$dir/sandbox" --layer-dir "$dir/layers" --volume-dir "$dir/volumes" \
-    --host-data "$(sha256sum <"$dir/policy.rego" | cut -d ' ' -f 1)" >"$dir/sidecar.log" 2>&1 </dev/null &
-sidecar=$! pids+=("$!")
-await "the connection to the inbox" connected
+start_sidecar
 gcsctl policy set "$dir/policy.rego" >/dev/null
 gcsctl layers add --id "$(printf '1%.0s' {1..64})" pod base.erofs >/dev/null
 
