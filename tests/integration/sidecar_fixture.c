@@ -56,6 +56,14 @@ fixture_start(struct sidecar_fixture *f)
 }
 
 void
+fixture_start_with_endpoint(struct sidecar_fixture *f, char *address, size_t size)
+{
+    snprintf(address, size, "unix:%s/metrics.sock", f->directory);
+    f->config.metrics_listen = address;
+    fixture_start(f);
+}
+
+void
 fixture_stop(struct sidecar_fixture *f)
 {
     gcs_disconnect(f->host);
@@ -75,13 +83,20 @@ fixture_done(struct sidecar_fixture *f)
 }
 
 int
-fixture_setup(void **state)
+fixture_setup_files(void **state)
 {
     struct sidecar_fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     fixture_init(f);
-    fixture_start(f);
     *state = f;
+    return 0;
+}
+
+int
+fixture_setup(void **state)
+{
+    fixture_setup_files(state);
+    fixture_start(*state);
     return 0;
 }
 

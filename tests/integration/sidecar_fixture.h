@@ -34,6 +34,9 @@ struct sidecar_fixture {
  * reference counts. */
 int fixture_setup(void **state);
 
+/* Without starting it: the test does, with settings of its own. */
+int fixture_setup_files(void **state);
+
 /* As fixture_setup(), with the seed's policy set. */
 int fixture_setup_policy(void **state);
 
@@ -45,8 +48,11 @@ int fixture_teardown(void **state);
 /* Makes the directories, layers and inbox alone: the test starts what it needs. */
 void fixture_init(struct sidecar_fixture *f);
 void fixture_start(struct sidecar_fixture *f); /* the sidecar and the host */
-void fixture_stop(struct sidecar_fixture *f);  /* both; NULL members are fine */
-void fixture_done(struct sidecar_fixture *f);  /* all of it */
+
+/* The same, with metrics and health over HTTP at `address`, which this writes. */
+void fixture_start_with_endpoint(struct sidecar_fixture *f, char *address, size_t size);
+void fixture_stop(struct sidecar_fixture *f); /* both; NULL members are fine */
+void fixture_done(struct sidecar_fixture *f); /* all of it */
 
 /* -- what is on disk -- */
 

@@ -13,16 +13,6 @@
 #include "tests/unit/service/exposition.h"
 #include "tests/unit/service/http_get.h"
 
-static int
-setup(void **state)
-{
-    struct sidecar_fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    fixture_init(f);
-    *state = f;
-    return 0;
-}
-
 /* What GetMetrics tells; the caller frees. */
 static char *
 host_metrics(struct sidecar_fixture *f)
@@ -133,21 +123,12 @@ create_three(struct sidecar_fixture *f)
     gcs_error_clear(&err);
 }
 
-/* A sidecar with an endpoint, at `address`. */
-static void
-start_with_endpoint(struct sidecar_fixture *f, char *address, size_t size)
-{
-    snprintf(address, size, "unix:%s/metrics.sock", f->directory);
-    f->config.metrics_listen = address;
-    fixture_start(f);
-}
-
 static void
 the_endpoint_shows_decisions_directories_and_messages(void **state)
 {
     struct sidecar_fixture *f = *state;
     char address[160], why[256];
-    start_with_endpoint(f, address, sizeof address);
+    fixture_start_with_endpoint(f, address, sizeof address);
     assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     create_three(f);
 
@@ -172,67 +153,6 @@ the_endpoint_shows_decisions_directories_and_messages(void **state)
         snprintf(line, sizeof line, "\n%s", names[i]);
         assert_non_null(strstr(answer, line));
     }
-    free(answer);
-}
-
-/* What /health says, once it says `holds`; NULL: it never did. */
-static char *
-wait_for_health(const char *address, const char *holds)
-{
-    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
-    while (clock_now_ns() < deadline_ns) {
-        char *answer = http_get(address, "/health");
-        if (answer && strstr(answer, holds))
-            return answer;
-        free(answer);
-    }
-    return NULL;
-}
-
-static void
-health_over_http_has_every_reason(void **state)
-{
-    struct sidecar_fixture *f = *state;
-    char address[160];
-    start_with_endpoint(f, address, sizeof address);
-    struct error why;
-    error_set(&why, STATUS_INTERNAL, 0, "a test");
-    sidecar_set_inconsistent(f->sidecar, &why);
-    inbox_cut(f->inbox);
-    assert_true(host_wait_connected(f->host, false));
-
-    char *answer = http_get(address, "/health");
-
-    assert_non_null(answer);
-    assert_memory_equal("HTTP/1.1 503 ", answer, 13);
-    assert_string_equal("no security policy is set\n"
-                        "the inbox is not connected\n"
-                        "an undo has failed; creates and mounts are refused\n",
-                        http_body(answer));
-    free(answer);
-}
-
-static void
-an_inbox_that_is_connected_and_silent_is_said(void **state)
-{
-    struct sidecar_fixture *f = *state;
-    char address[160];
-    f->config.inbox_look_ns = 20 * NS_PER_MS;
-    start_with_endpoint(f, address, sizeof address);
-    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
-    assert_true(host_health(f->host).ready);
-
-    inbox_set_silent(f->inbox, true);
-
-    char *answer = wait_for_health(address, "the inbox is connected and does not answer\n");
-    assert_non_null(answer);
-    assert_memory_equal("HTTP/1.1 503 ", answer, 13);
-    free(answer);
-    assert_false(host_health(f->host).ready);
-    assert_true(host_health(f->host).inbox_connected);
-    inbox_set_silent(f->inbox, false);
-    answer = wait_for_health(address, "ready\n");
-    assert_non_null(answer);
     free(answer);
 }
 
@@ -304,11 +224,8 @@ main(void)
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(containers_and_a_failed_undo_are_shown, fixture_setup_policy,
                                         fixture_teardown),
-        cmocka_unit_test_setup_teardown(the_endpoint_shows_decisions_directories_and_messages, setup,
-                                        fixture_teardown),
-        cmocka_unit_test_setup_teardown(health_over_http_has_every_reason, setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(an_inbox_that_is_connected_and_silent_is_said, setup,
-                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_endpoint_shows_decisions_directories_and_messages,
+                                        fixture_setup_files, fixture_teardown),
         cmocka_unit_test_setup_teardown(without_a_policy_nothing_is_told, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_page_that_does_not_exist_is_refused, fixture_setup_policy,
                                         fixture_teardown),
