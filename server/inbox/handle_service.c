@@ -1,4 +1,4 @@
-/* Negotiate, Ping, Health, GetMetrics, DumpStacks, WatchEvents. */
+/* Negotiate, Health, DumpStacks, WatchEvents. */
 #include "server/inbox/handlers.h"
 #include "server/inbox/health.h"
 #include "server/rpc/event_log.h"
@@ -16,18 +16,6 @@ handle_negotiate(struct request *req)
         .sandbox_root = inbox->options.standalone ? inbox->options.sandbox_root : NULL,
     };
     rpc_server_negotiate(req, &capabilities);
-}
-
-void
-handle_ping(struct request *req)
-{
-    rpc_server_ping(req);
-}
-
-void
-handle_get_metrics(struct request *req)
-{
-    rpc_server_get_metrics(req);
 }
 
 void

@@ -49,9 +49,7 @@ void handle_modify_service_settings(struct request *req);
 
 /* handle_service.c */
 void handle_negotiate(struct request *req);
-void handle_ping(struct request *req);
 void handle_health(struct request *req);
-void handle_get_metrics(struct request *req);
 void handle_dump_stacks(struct request *req);
 void handle_watch_events(struct request *req);
 

@@ -7,6 +7,7 @@
 #include "server/inbox/methods.h"
 
 #include "server/inbox/handlers.h"
+#include "server/rpc/server.h"
 
 /* Field numbers of proto/gcs/v1: where the keys of ModifySettings stand. */
 #define SETTINGS_ARM        42
@@ -31,7 +32,7 @@ static const struct rpc_method rows[] = {
      .policy_point = DECIDED_BEFORE,
      .immediate = true,
      .quiet = true,
-     .handle = handle_ping},
+     .handle = rpc_server_ping},
     {.arm = 65,
      .name = "Health",
      .policy_point = DECIDED_BEFORE,
@@ -181,7 +182,7 @@ static const struct rpc_method rows[] = {
      .policy_point = DECIDED_BEFORE,
      .blocks = true,
      .quiet = true,
-     .handle = handle_get_metrics},
+     .handle = rpc_server_get_metrics},
     {.arm = 71,
      .name = "ListObjects",
      .policy_point = DECIDED_BEFORE,

@@ -66,8 +66,8 @@ void rpc_server_heartbeats(struct rpc_server *server, heartbeat_visit_fn *visit,
 /* Requests received and not yet ended. */
 size_t rpc_server_under_way(struct rpc_server *server);
 
-/* The handlers of the methods that every server has: Negotiate needs the server itself; Ping sends its
- * payload back. */
+/* The handlers of the methods that every server has; those that need nothing more stand in its rows as they
+ * are. Ping sends its payload back. */
 struct request;
 struct rpc_capabilities {
     bool creates_sandbox_mounts, needs_policy;

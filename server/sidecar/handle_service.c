@@ -18,18 +18,6 @@ handle_negotiate(struct request *req)
 }
 
 void
-handle_ping(struct request *req)
-{
-    rpc_server_ping(req);
-}
-
-void
-handle_get_metrics(struct request *req)
-{
-    rpc_server_get_metrics(req);
-}
-
-void
 handle_health(struct request *req)
 {
     struct sidecar *sidecar = req->app;

@@ -8,9 +8,7 @@ struct request;
 
 /* handle_service.c */
 void handle_negotiate(struct request *req);
-void handle_ping(struct request *req);
 void handle_health(struct request *req);
-void handle_get_metrics(struct request *req);
 void handle_watch_events(struct request *req);
 void handle_set_policy(struct request *req);
 

@@ -47,7 +47,7 @@ static const struct rpc_method rows[] = {
      .before_policy = true,
      .immediate = true,
      .quiet = true,
-     .handle = handle_ping},
+     .handle = rpc_server_ping},
     {.arm = 65,
      .name = "Health",
      .policy_point = "none: it tells only whether the sidecar works",
@@ -218,7 +218,7 @@ static const struct rpc_method rows[] = {
      .policy_point = "none: it tells counts of requests, and names no object of a container",
      .blocks = true,
      .quiet = true,
-     .handle = handle_get_metrics},
+     .handle = rpc_server_get_metrics},
 };
 
 const struct rpc_method_table sidecar_methods = {.rows = rows, .count = sizeof rows / sizeof rows[0]};
