@@ -313,6 +313,15 @@ request_session_text(const struct request *req, char text[33])
 }
 
 void
+request_end_session(struct request *req)
+{
+    struct live_request *live = live_of(req);
+    /* From here on the deadline, which would answer in the session, says nothing. */
+    if (request_claim_answer(req))
+        session_close(TAKE_PTR(live->entry), &live->route);
+}
+
+void
 request_end_other_sessions(struct request *req)
 {
     struct live_request *live = live_of(req);

@@ -81,6 +81,13 @@ struct pool *request_pool(const struct request *req);
 /* Session of the request as text for logs and for what belongs to a session; 32 digits and a NUL. */
 void request_session_text(const struct request *req, char text[33]);
 
+/*
+ * Ends the request's own session, as if its lease were over. Requests that have begun go on, for nobody;
+ * those that still wait for their keys, or come later, are refused and never run. The request itself is
+ * answered as any other, but that answer is not kept. Once a request, before it is answered.
+ */
+void request_end_session(struct request *req);
+
 /* Ends every session but the request's own. Requests of theirs that have begun go on, for nobody; those that
  * still wait for their keys, or come later, are refused and never run. */
 void request_end_other_sessions(struct request *req);

@@ -524,6 +524,22 @@ session_answer(struct session_entry *entry, void *bytes, size_t size)
 }
 
 void
+session_close(struct session_entry *entry, struct route *ret)
+{
+    struct session *session = entry->session;
+    struct sessions *sessions = session->owner;
+    struct outgoing *list = NULL;
+    mutex_lock(&sessions->state.lock);
+    *ret = entry->answer.route;
+    if (!session->ended)
+        session_end(sessions, session, &list); /* which does not free it: this request runs */
+    session->running_count--;
+    entry_discard(entry);
+    mutex_unlock(&sessions->state.lock);
+    outgoing_send(list);
+}
+
+void
 sessions_figures(struct sessions *sessions, struct session_figures *ret)
 {
     *ret = (struct session_figures){0};

@@ -2,10 +2,11 @@
  * Sessions: each request is run once, each answer kept until it is acknowledged, and sent only when its
  * connection has room for it (credit.h says why).
  *
- * A session is opened by Negotiate, named by 16 random bytes, and ends LIMIT_SESSION_LEASE_MS after its last
- * message. An id is new when it was not seen, is above acknowledged_through, and is less
- * than LIMIT_SESSION_WINDOW_IDS below the highest that was seen: a call that waits for long holds up no
- * other. What was refused, or acknowledged before it came, counts as seen: no late copy of it runs.
+ * A session is opened by Negotiate, named by 16 random bytes, and ends when its client says so, or
+ * LIMIT_SESSION_LEASE_MS after its last message. An id is new when it was not seen, is above
+ * acknowledged_through, and is less than LIMIT_SESSION_WINDOW_IDS below the highest that was seen: a call
+ * that waits for long holds up no other. What was refused, or acknowledged before it came, counts as seen: no
+ * late copy of it runs.
  *
  * Threads: every function may be called from any thread. RANK_SESSIONS; messages are sent outside the lock.
  */
@@ -85,6 +86,14 @@ uint32_t session_answer_bytes_max(const struct session_entry *entry);
 
 /* Keeps the answer and sends it as soon as there is credit. Takes `bytes` (malloc) and the entry. */
 void session_answer(struct session_entry *entry, void *bytes, size_t size);
+
+/*
+ * Ends the entry's session as if its lease were over, and takes the entry: its request has not been answered,
+ * and what the client is told of it is not kept. Who runs in the session finishes for nobody.
+ *
+ * ret  the request's last way back
+ */
+void session_close(struct session_entry *entry, struct route *ret);
 
 /* The session's id, for logs and for what belongs to a session. Valid until session_answer(). */
 const uint8_t *session_entry_id(const struct session_entry *entry);
