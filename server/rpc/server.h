@@ -74,6 +74,7 @@ struct rpc_capabilities {
     const char *sandbox_root; /* NULL: not told */
 };
 void rpc_server_negotiate(struct request *req, const struct rpc_capabilities *capabilities);
+void rpc_server_end_session(struct request *req);
 void rpc_server_ping(struct request *req);
 
 /* GetMetrics: a page of rpc_server_config.metrics, within what every session can take. Reads /proc, so its

@@ -20,10 +20,7 @@ before_a_policy_is_set_only_these_requests_are_answered(void **state)
 {
     struct sidecar_fixture *f = *state;
     static const char *const open[] = {
-        "Negotiate",
-        "Ping",
-        "Health",
-        "ModifySettings/SecurityPolicy",
+        "Negotiate", "EndSession", "Ping", "Health", "ModifySettings/SecurityPolicy",
     };
     size_t open_count = 0;
     char id[65];

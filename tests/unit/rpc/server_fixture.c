@@ -167,6 +167,7 @@ policy_is_set(void *app)
 static const struct rpc_method rows[] = {
     ROW(NEGOTIATE, handle_negotiate, LIMIT_REQUEST_BYTES, .immediate = true, .without_session = true,
         .before_policy = true),
+    ROW(END_SESSION, rpc_server_end_session, LIMIT_REQUEST_BYTES, .immediate = true, .before_policy = true),
     ROW(PING, handle_ping, LIMIT_REQUEST_BYTES, .immediate = true, .before_policy = true),
     ROW(HEALTH, handle_health, LIMIT_REQUEST_BYTES, .before_policy = true, .blocks = true),
     ROW(START_CONTAINER, handle_start_container, LIMIT_REQUEST_BYTES, .keys = RPC_KEY_CONTAINER),
