@@ -118,8 +118,9 @@ struct gcs_options {
 GCS_API enum gcs_status gcs_connect(const char *url, const struct gcs_options *options,
                                     struct gcs_connection **ret, struct gcs_error *err);
 
-/* Fails what is in flight with GCS_UNAVAILABLE and frees the connection. NULL is fine. Not from a callback,
- * and not while another thread uses the connection. */
+/* Fails what is in flight with GCS_UNAVAILABLE, tells the server that the session is over, and frees the
+ * connection. Waits a quarter of a second at most until the server has heard it; otherwise the session ends
+ * with its lease. NULL is fine. Not from a callback, and not while another thread uses the connection. */
 GCS_API void gcs_disconnect(struct gcs_connection *conn);
 
 /* What the server told when the session was opened. The text lives as long as the connection. */

@@ -18,6 +18,10 @@
 /* How often the watcher looks whether it should stop. */
 #define WATCH_MS 20
 
+/* How long the end waits until the server has heard of it. It takes no longer than a Ping; a server that is
+ * silent must not hold up the end. */
+#define GOODBYE_MS 250
+
 static void *
 receiver_main(void *arg)
 {
@@ -156,27 +160,82 @@ caller_start(const struct caller_config *config, struct caller **ret, struct err
     return STATUS_OK;
 }
 
+static void
+goodbye_heard(void *arg, const Gcs__V1__Response *response, const struct error *err)
+{
+    struct caller *caller = arg;
+    (void)response;
+    (void)err;
+    mutex_lock(&caller->state.lock);
+    caller->state.leaving = false;
+    pthread_cond_broadcast(&caller->state.changed);
+    mutex_unlock(&caller->state.lock);
+}
+
+/* Tells the server that the session is over, so that it need not keep it until the lease ends. Where that is
+ * lost, the lease ends as ever. */
+static void
+say_goodbye(struct caller *caller, int64_t now_ns) REQUIRES(caller->state.lock)
+{
+    Gcs__V1__EndSession end = GCS__V1__END_SESSION__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    request.body_case = GCS__V1__REQUEST__BODY_END_SESSION;
+    request.end_session = &end;
+    request.timeout_ms = GOODBYE_MS;
+    struct call *call =
+        caller_is_ready(caller) ? caller_call_new(&request, goodbye_heard, caller, now_ns) : NULL;
+    if (!call)
+        return;
+    caller_enter(caller, call);
+    caller_pump(caller, now_ns);
+    caller->state.leaving = call->sends > 0;
+}
+
+/* Closing the socket drops what nanomsg has not yet written, so this waits for the answer. Nobody else looks
+ * after the connection by now. */
+static void
+await_goodbye(struct caller *caller)
+{
+    int64_t end_ns = clock_now_ns() + GOODBYE_MS * NS_PER_MS, now_ns;
+    uint64_t established;
+    mutex_lock(&caller->state.lock);
+    while (caller->state.leaving && caller->state.open && (now_ns = clock_now_ns()) < end_ns &&
+           caller_socket_connected(&caller->sock, &established)) {
+        int64_t look_ns = now_ns + WATCH_MS * NS_PER_MS;
+        condition_wait_until(&caller->state.changed, &caller->state.lock,
+                             look_ns < end_ns ? look_ns : end_ns);
+    }
+    mutex_unlock(&caller->state.lock);
+}
+
 void
 caller_shut(struct caller *caller)
 {
-    struct call *ended = NULL;
+    static const char *const why = "the connection to %s was closed on this side";
+    struct call *ended = NULL, *unheard = NULL;
     mutex_lock(&caller->state.lock);
     bool first = !caller->state.stopping;
+    if (first) {
+        caller_end_all(caller, STATUS_UNAVAILABLE, why, &ended);
+        say_goodbye(caller, clock_now_ns());
+    }
     caller->state.stopping = true; /* from here on nothing is sent, and the tick does not arm itself */
     pthread_cond_broadcast(&caller->state.changed);
     pthread_cond_broadcast(&caller->state.watch);
     mutex_unlock(&caller->state.lock);
     if (!first)
         return;
+    caller_finish(caller, ended);
     timer_cancel_and_wait(&caller->tick);
     pthread_join(caller->watcher, NULL);
+    await_goodbye(caller);
     caller_socket_close(&caller->sock);
     pthread_join(caller->receiver, NULL);
     mutex_lock(&caller->state.lock);
     caller->on_state = NULL; /* the owner knows */
-    caller_end_all(caller, STATUS_UNAVAILABLE, "the connection to %s was closed on this side", &ended);
+    caller_end_all(caller, STATUS_UNAVAILABLE, why, &unheard);
     mutex_unlock(&caller->state.lock);
-    caller_finish(caller, ended);
+    caller_finish(caller, unheard);
 }
 
 void

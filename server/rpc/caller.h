@@ -76,8 +76,9 @@ struct caller_config {
 MUST_CHECK enum status caller_start(const struct caller_config *config, struct caller **ret,
                                     struct error *err);
 
-/* Fails all calls in flight, and every later one, with UNAVAILABLE and joins the threads; once it has
- * returned no callback runs. For an owner whose other threads may still call. */
+/* Fails all calls in flight, and every later one, with UNAVAILABLE, tells the server that the session is over
+ * (which may take it a quarter of a second to hear, no longer) and joins the threads; once it has returned no
+ * callback runs. For an owner whose other threads may still call. */
 void caller_shut(struct caller *caller);
 
 /* caller_shut(), and frees the caller. NULL is fine. */

@@ -66,9 +66,10 @@ struct caller {
 
     struct {
         struct mutex lock;
-        pthread_cond_t changed; /* ready, refusals or stopping changed */
+        pthread_cond_t changed; /* ready, refusals, stopping or leaving changed */
         pthread_cond_t watch;   /* the watcher has something to watch for, or stopping turned true */
         bool stopping GUARDED;
+        bool leaving GUARDED; /* the goodbye was sent, and the server has not answered */
 
         bool connected GUARDED;
         uint64_t established GUARDED; /* connections so far when we last looked */

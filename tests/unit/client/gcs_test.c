@@ -72,6 +72,7 @@ static int
 teardown(void **state)
 {
     struct fixture *fix = *state;
+    rep_server_close(&fix->server); /* first: nobody would answer the goodbye */
     gcs_disconnect(fix->client.conn);
     gcs_response_free(fix->client.response);
     gcs_error_clear(&fix->client.err);

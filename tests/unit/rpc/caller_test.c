@@ -156,6 +156,7 @@ static int
 teardown(void **state)
 {
     struct fixture *fix = *state;
+    rep_server_close(&fix->server); /* first: nobody would answer the goodbye */
     caller_stop(fix->caller);
     timers_stop(fix->timers);
     rep_server_done(&fix->server);
@@ -940,6 +941,103 @@ stopping_fails_the_calls_in_flight(void **state)
     rep_request_done(&got);
 }
 
+/* -- the goodbye -- */
+
+static void *
+stop_main(void *arg)
+{
+    caller_stop(arg);
+    return NULL;
+}
+
+/* The caller stops on a thread of its own, this one plays the server. */
+static pthread_t
+begin_stop(struct fixture *fix)
+{
+    pthread_t thread;
+    assert_int_equal(0, pthread_create(&thread, NULL, stop_main, fix->caller));
+    fix->caller = NULL;
+    return thread;
+}
+
+static void
+receive_goodbye(struct fixture *fix, struct rep_request *got)
+{
+    rep_server_receive_call(&fix->server, got);
+    assert_int_equal(GCS__V1__REQUEST__BODY_END_SESSION, got->call->body_case);
+    assert_int_equal(1, got->call->session_id.data[0]);
+}
+
+static void
+the_end_is_told_to_the_server_with_all_that_was_answered(void **state)
+{
+    struct fixture *fix = *state;
+    struct rep_request got;
+    start_ready(fix, false);
+    call_ok(fix, 0, 0);
+    rep_server_receive_call(&fix->server, &got);
+    uint64_t first = got.call->request_id;
+    rep_server_status(&fix->server, &got, STATUS_OK, "");
+    rep_request_done(&got);
+    assert_true(wait_finished(fix->record, 1));
+
+    pthread_t thread = begin_stop(fix);
+
+    receive_goodbye(fix, &got);
+    assert_true(got.call->acknowledged_through >= first);
+    assert_true(got.call->request_id > first);
+    rep_server_status(&fix->server, &got, STATUS_OK, "");
+    pthread_join(thread, NULL);
+    assert_true(rep_server_is_quiet(&fix->server, 0));
+    rep_request_done(&got);
+}
+
+static void
+a_goodbye_that_nobody_answers_or_that_is_refused_ends_the_caller_all_the_same(void **state)
+{
+    struct fixture *fix = *state;
+    static const struct {
+        enum status status; /* OK: no answer comes */
+        const char *message;
+    } rows[] = {{STATUS_OK, NULL},
+                {STATUS_UNIMPLEMENTED, "body: request 72 is not implemented"},
+                {STATUS_UNAVAILABLE, "session_id: no such session"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rep_request got;
+        start_ready(fix, i % 2 == 0);
+
+        pthread_t thread = begin_stop(fix);
+
+        receive_goodbye(fix, &got);
+        if (rows[i].message)
+            rep_server_status(&fix->server, &got, rows[i].status, rows[i].message);
+        pthread_join(thread, NULL);
+        assert_true(rep_server_is_quiet(&fix->server, 0)); /* and no other session was asked for */
+        rep_request_done(&got);
+        rep_server_close(&fix->server);
+    }
+}
+
+static void
+without_a_session_there_is_nobody_to_say_goodbye_to(void **state)
+{
+    struct fixture *fix = *state;
+    struct rep_request got;
+    rep_server_open(&fix->server);
+    start(fix, false);
+    rep_server_receive(&fix->server, &got);
+    assert_int_equal(GCS__V1__REQUEST__BODY_NEGOTIATE, got.call->body_case);
+
+    caller_stop(fix->caller);
+    fix->caller = NULL;
+
+    rep_request_done(&got);
+    while (rep_server_try_receive(&fix->server, &got, 0)) {
+        assert_int_equal(GCS__V1__REQUEST__BODY_NEGOTIATE, got.call->body_case);
+        rep_request_done(&got);
+    }
+}
+
 static void
 urls_that_nanomsg_would_choke_on_are_refused(void **state)
 {
@@ -1043,6 +1141,9 @@ main(void)
         TEST(another_unavailable_is_an_answer_like_any_other),
         TEST(a_refused_session_is_told_and_asked_for_again),
         TEST(stopping_fails_the_calls_in_flight),
+        TEST(the_end_is_told_to_the_server_with_all_that_was_answered),
+        TEST(a_goodbye_that_nobody_answers_or_that_is_refused_ends_the_caller_all_the_same),
+        TEST(without_a_session_there_is_nobody_to_say_goodbye_to),
         TEST(urls_that_nanomsg_would_choke_on_are_refused),
         TEST(calls_of_many_threads_are_each_answered_once),
     };
