@@ -2,8 +2,6 @@
 
 #include <errno.h>
 
-#include "server/base/clock.h"
-
 void
 completion_init(struct completion *completion)
 {
@@ -21,15 +19,4 @@ completion_wait(struct completion *completion)
 {
     while (sem_wait(&completion->semaphore) < 0 && errno == EINTR)
         ;
-}
-
-bool
-completion_wait_until(struct completion *completion, int64_t deadline_ns)
-{
-    struct timespec deadline = clock_timespec(deadline_ns);
-    int result;
-    do {
-        result = sem_clockwait(&completion->semaphore, CLOCK_MONOTONIC, &deadline);
-    } while (result < 0 && errno == EINTR);
-    return result == 0;
 }

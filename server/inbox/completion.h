@@ -6,8 +6,6 @@
 #define SERVER_INBOX_COMPLETION_H
 
 #include <semaphore.h>
-#include <stdbool.h>
-#include <stdint.h>
 
 struct completion {
     sem_t semaphore;
@@ -20,8 +18,5 @@ void completion_signal(struct completion *completion);
 
 /* Waits; for ever only where what is waited for has a time limit of its own, as a command has. */
 void completion_wait(struct completion *completion);
-
-/* False when `deadline_ns` (monotonic) came first. */
-bool completion_wait_until(struct completion *completion, int64_t deadline_ns);
 
 #endif

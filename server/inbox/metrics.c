@@ -11,6 +11,13 @@ read_containers(void *arg)
 }
 
 static int64_t
+read_events_dropped(void *arg)
+{
+    const struct inbox *inbox = arg;
+    return inbox->events ? (int64_t)event_log_dropped(inbox->events) : 0;
+}
+
+static int64_t
 read_stuck(void *arg)
 {
     const struct inbox *inbox = arg;
@@ -36,6 +43,8 @@ inbox_metrics_new(struct inbox *inbox)
 {
     struct metrics *metrics = metrics_new();
     metrics_gauge(metrics, "gcs_containers", "Containers.", NULL, 0, read_containers, inbox);
+    metrics_counted(metrics, "gcs_events_dropped_total", "Events forgotten at the bound, the oldest first.",
+                    NULL, 0, read_events_dropped, inbox);
     metrics_gauge(metrics, "gcs_threads_stuck",
                   "Threads that did not move between the watchdog's last looks.", NULL, 0, read_stuck, inbox);
     metrics_gauge(metrics, "gcs_log_forwarding", "1: log lines are forwarded to the sink.", NULL, 0,

@@ -178,9 +178,3 @@ poller_post(struct poller *poller, struct poller_task *task, poller_task_fn *run
     mutex_unlock(&poller->tasks.lock);
     eventfd_write(poller->wake_fd, 1);
 }
-
-bool
-poller_is_current(const struct poller *poller)
-{
-    return pthread_equal(pthread_self(), poller->thread);
-}

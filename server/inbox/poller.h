@@ -62,7 +62,4 @@ void poller_remove(struct poller *poller, struct poller_source *source);
 /* Runs `run(arg)` on the poller's thread, after what was posted before. Never fails. */
 void poller_post(struct poller *poller, struct poller_task *task, poller_task_fn *run, void *arg);
 
-/* Whether the caller is the poller's thread. */
-bool poller_is_current(const struct poller *poller);
-
 #endif

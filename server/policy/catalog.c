@@ -65,12 +65,6 @@ fragment_part_unref(struct fragment_part *part)
     free(part);
 }
 
-void
-fragment_part_unrefp(struct fragment_part **part)
-{
-    fragment_part_unref(*part);
-}
-
 static void
 candidate_read(struct candidate *candidate, const struct value *object)
 {

@@ -117,7 +117,6 @@ struct fragment_part {
 struct fragment_part *fragment_part_new(struct module *module);
 struct fragment_part *fragment_part_ref(struct fragment_part *part);
 void fragment_part_unref(struct fragment_part *part); /* NULL is fine */
-void fragment_part_unrefp(struct fragment_part **part);
 
 /*
  * Compiles a catalog.

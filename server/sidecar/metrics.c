@@ -55,6 +55,20 @@ read_log_lost(void *arg)
     return sidecar->decision_log ? (int64_t)decision_log_lost(sidecar->decision_log) : 0;
 }
 
+static int64_t
+read_volumes(void *arg)
+{
+    const struct sidecar *sidecar = arg;
+    return sidecar->volumes ? (int64_t)volume_count(sidecar->volumes) : 0;
+}
+
+static int64_t
+read_events_dropped(void *arg)
+{
+    const struct sidecar *sidecar = arg;
+    return sidecar->events ? (int64_t)event_log_dropped(sidecar->events) : 0;
+}
+
 /* -- messages between sidecar and inbox -- */
 
 static struct caller_counters
@@ -118,6 +132,9 @@ sidecar_metrics_new(struct sidecar *sidecar)
                     read_directories_made, sidecar);
     metrics_gauge(metrics, "gcs_directories_held", "Sandbox directories that containers hold.", NULL, 0,
                   read_directories_held, sidecar);
+    metrics_gauge(metrics, "gcs_volumes", "Volumes of verified layers.", NULL, 0, read_volumes, sidecar);
+    metrics_counted(metrics, "gcs_events_dropped_total", "Events forgotten at the bound, the oldest first.",
+                    NULL, 0, read_events_dropped, sidecar);
     metrics_counted(metrics, "gcs_decision_log_lost_lines_total", "Lines the decision log could not keep.",
                     NULL, 0, read_log_lost, sidecar);
     metrics_gauge(metrics, "gcs_threads_stuck",

@@ -612,6 +612,7 @@ figures_of_requests_and_containers_are_told(void **state)
     const ProtobufCBinaryData text = answer->get_metrics->text;
     static const char *const lines[] = {
         "\ngcs_containers 1\n",
+        "\ngcs_events_dropped_total 0\n",
         "\ngcs_requests_total{method=\"CreateContainer\",outcome=\"OK\"} 1\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)

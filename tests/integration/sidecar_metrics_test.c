@@ -98,6 +98,8 @@ containers_and_a_failed_undo_are_shown(void **state)
     char *text = host_metrics(f);
 
     assert_line(text, "gcs_containers 1");
+    assert_line(text, "gcs_volumes 1");
+    assert_line(text, "gcs_events_dropped_total 0");
     assert_line(text, "gcs_inconsistent 1");
     free(text);
 }
