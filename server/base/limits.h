@@ -81,6 +81,9 @@
 #define LIMIT_REMOVAL_MS                                                                                     \
     20000 /* one sandbox directory with all its contents: some million files in memory                       \
            */
+#define LIMIT_OWED_MS                                                                                        \
+    60000 /* how long what could not be removed is tried again before it counts as a failed undo */
+#define LIMIT_OWED_CONTENTS  64 /* each of them keeps a descriptor */
 #define LIMIT_PATH_COMPONENT 255
 #define LIMIT_PATH_BYTES     4095
 #define LIMIT_HOSTNAME_BYTES 63

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/mounts/directory_owed.h"
 #include "server/mounts/directory_plan.h"
-#include "server/mounts/directory_remove.h"
 #include "server/mounts/sandbox_root_fields.h"
 
 struct hold_entry {
@@ -57,6 +57,8 @@ source_add(struct directory_table *table, struct directory_hold *hold, struct di
             directory = directory_table_add(table, source, depth + 1, hash[depth]);
         if (!directory)
             return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to hold '%s'", source->text);
+        if (directory->owed)
+            directory_owed_forgive(table, directory);
         directory->holds++;
         directory->runs++;
         hold->entries[hold->count++] = (struct hold_entry){.directory = directory};
@@ -82,6 +84,7 @@ sources_hold(struct directory_hold *hold, struct directory_node *nodes, const st
     enum status status = STATUS_OK;
     mutex_lock(&table->lock);
     directory_table_settle(table, sources, count);
+    status = directory_owed_check(table, sources, count, err);
     table->visits++;
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = source_add(table, hold, nodes, &sources[i], err);
@@ -127,17 +130,6 @@ run_note(struct directory_hold *hold, const struct directory_node *nodes, enum s
     atomic_fetch_add_explicit(&hold->root->made, made, memory_order_relaxed);
 }
 
-/* A note that cannot be written costs a successor a look at a name that is gone: no failure. */
-static void
-note_gone(struct sandbox_root *root, const struct directory *directory)
-{
-    struct journal_line line = JOURNAL_LINE_EMPTY;
-    struct error ignored;
-    journal_line_add(&line, NOTE_GONE, directory->path);
-    enum status status = directory_journal_write(root->journal, &line, &ignored);
-    (void)status;
-}
-
 /* What is to be done about a directory when a hold on it has ended. */
 struct parting {
     bool remove;
@@ -174,27 +166,13 @@ entry_unhold(struct sandbox_root *root, const struct hold_entry *entry, enum end
 static enum status
 entry_end(struct sandbox_root *root, const struct hold_entry *entry, enum end how, struct error *err)
 {
-    struct directory_table *table = &root->table;
-    struct directory *directory = entry->directory;
     struct parting parting = entry_unhold(root, entry, how);
     if (!parting.remove && !parting.tell)
         return STATUS_OK;
-
-    struct directory_removal removal = DIRECTORY_REMOVAL_EMPTY;
-    enum status begun = STATUS_OK;
-    if (parting.remove)
-        begun =
-            directory_removal_begin(root, directory->path, directory->name, directory->used, &removal, err);
-    if (parting.tell && begun == STATUS_OK)
-        note_gone(root, directory);
-    mutex_lock(&table->lock);
-    directory_table_forget(table, directory);
-    mutex_unlock(&table->lock);
-    enum status ended = directory_removal_end(&removal, err);
-    return begun != STATUS_OK ? begun : ended;
+    return directory_take_away(root, entry->directory, parting.remove, parting.tell, err);
 }
 
-/* Ends the hold, deepest directories first; the first failure is told, a loss before others. */
+/* Ends the hold, deepest directories first. */
 static enum status
 hold_end(struct directory_hold *hold, enum end how, struct error *err)
 {
@@ -203,14 +181,9 @@ hold_end(struct directory_hold *hold, enum end how, struct error *err)
     enum status status = STATUS_OK;
     struct error later;
     /* An ancestor is held until all below it has gone: whoever ends the last hold on it finds it empty. */
-    for (size_t i = hold->count; i > 0; i--) {
-        enum status ended = entry_end(hold->root, &hold->entries[i - 1], how, &later);
-        if (ended != STATUS_OK && (status == STATUS_OK || ended == STATUS_DATA_LOSS) &&
-            status != STATUS_DATA_LOSS) {
-            status = ended;
-            *err = later;
-        }
-    }
+    for (size_t i = hold->count; i > 0; i--)
+        directory_first_failure(entry_end(hold->root, &hold->entries[i - 1], how, &later), &later, &status,
+                                err);
     free(hold);
     return status;
 }
@@ -295,6 +268,11 @@ directory_hold_make(struct sandbox_root *root, struct pool *pool, const struct s
     struct directory_node *nodes = NULL;
     struct directory_hold *hold;
     struct journal_line line = JOURNAL_LINE_EMPTY;
+    struct error owed;
+    if (directory_holds_retry(root, &owed) == STATUS_DATA_LOSS) {
+        *err = owed;
+        return STATUS_DATA_LOSS;
+    }
     TRY(hold_new(root, sources, count, &hold, &nodes, err));
     enum status status = sources_hold(hold, nodes, sources, count, &line, err);
     if (status == STATUS_OK)
@@ -347,7 +325,7 @@ hold_unheld(struct sandbox_root *root)
         calloc(1, sizeof *hold + HASH_COUNT(table->directories) * sizeof hold->entries[0]);
     HASH_ITER(hh, table->directories, directory, next)
     {
-        if (!hold || directory->holds > 0 || directory->removing)
+        if (!hold || directory->holds > 0 || directory->removing || directory->owed)
             continue;
         directory->holds = 1;
         hold->entries[hold->count++] = (struct hold_entry){.directory = directory};

@@ -25,6 +25,23 @@
 struct directory_hold;
 
 /*
+ * Removals that are owed. Where a removal fails because descriptors or memory are short, that is no failure
+ * of undo or release: it is owed, and done as soon as it can be. Until then the names that a container lived
+ * with are refused, so that none gets the contents of another.
+ */
+
+/* How much is owed. */
+size_t directory_holds_owed(struct sandbox_root *root);
+
+/*
+ * Tries again what is owed; for whoever looks after the guest. While another thread is at it, returns at
+ * once.
+ *
+ * Statuses as directory_hold_release(); DATA_LOSS also when something has been owed for the root's owed_ms.
+ */
+MUST_CHECK enum status directory_holds_retry(struct sandbox_root *root, struct error *err);
+
+/*
  * Makes or finds the directory of each source, and everything on the way to it.
  *
  * A missing directory is made: root's leaf mode when a source names it, else its parent mode. A directory
@@ -40,10 +57,11 @@ struct directory_hold;
  *   STATUS_INVALID_ARGUMENT     more than LIMIT_MOUNTS sources
  *   STATUS_FAILED_PRECONDITION  something in the way: a symbolic link, a file that is not the last component,
  *                               a mount point, a read-only file system, no permission
- *   STATUS_RESOURCE_EXHAUSTED   no space, no memory, no descriptor
+ *   STATUS_RESOURCE_EXHAUSTED   no space, no memory, no descriptor, or the removal of a directory on the way
+ *                               is owed
  *   STATUS_ABORTED              a directory vanished or kept changing while we worked
- *   STATUS_DATA_LOSS            it failed, and so did the undo: `err` has both; something made here may be
- *                               left
+ *   STATUS_DATA_LOSS            it failed, and so did the undo: `err` has both, and something made here may be
+ *                               left; or what was owed cannot be removed
  *
  * After any failure but the last, nothing that this call made is left, except what another hold has come to
  * share meanwhile: that goes with the last of those holds.

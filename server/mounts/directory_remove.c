@@ -211,6 +211,26 @@ rename_aside(int parent_fd, const char *name, char aside[static sizeof((struct d
     return -1;
 }
 
+/* Some failures say something about the moment and nothing about the directory. */
+static enum status
+status_of(int error)
+{
+    switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOSPC:
+    case EDQUOT:
+    case EAGAIN:
+    case EINTR:
+        return STATUS_RESOURCE_EXHAUSTED;
+    case ENOTEMPTY:
+        return STATUS_ABORTED;
+    default:
+        return STATUS_DATA_LOSS;
+    }
+}
+
 enum status
 directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t name, bool contents,
                         struct directory_removal *removal, struct error *err)
@@ -221,19 +241,20 @@ directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t na
     if (parent < 0 && has_changed(-parent))
         return STATUS_OK;
     if (parent < 0)
-        return error_set(err, STATUS_DATA_LOSS, -parent,
+        return error_set(err, status_of(-parent), -parent,
                          "reach the parent of sandbox directory 'sandbox:///%s' to remove it", path);
     if (unlinkat(parent, path + name, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTDIR)
         return STATUS_OK;
     bool full = errno == ENOTEMPTY || errno == EEXIST;
-    if (full && !contents)
+    removal->stays = full && !contents;
+    if (removal->stays)
         return STATUS_OK;
     if (!full)
-        return error_set(err, STATUS_DATA_LOSS, errno, "remove sandbox directory 'sandbox:///%s'", path);
+        return error_set(err, status_of(errno), errno, "remove sandbox directory 'sandbox:///%s'", path);
 
     if (rename_aside(parent, path + name, removal->name) < 0)
         return has_changed(errno) ? STATUS_OK
-                                  : error_set(err, STATUS_DATA_LOSS, errno,
+                                  : error_set(err, status_of(errno), errno,
                                               "rename sandbox directory 'sandbox:///%s' to remove it", path);
     removal->parent_fd = TAKE_FD(parent);
     removal->patience_ns = root->options.removal_ms * NS_PER_MS;
@@ -243,12 +264,13 @@ directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t na
 enum status
 directory_removal_end(struct directory_removal *removal, struct error *err)
 {
-    CLEANUP(fd_closep)
-    int parent = TAKE_FD(removal->parent_fd);
-    if (parent < 0)
+    enum status status = STATUS_OK;
+    if (removal->parent_fd < 0)
         return STATUS_OK;
-    if (renamed_remove(parent, removal->name, clock_now_ns() + removal->patience_ns) < 0)
-        return error_set(err, errno == ENOTEMPTY ? STATUS_ABORTED : STATUS_DATA_LOSS, errno,
-                         "remove the contents of a sandbox directory, now called '%s'", removal->name);
-    return STATUS_OK;
+    if (renamed_remove(removal->parent_fd, removal->name, clock_now_ns() + removal->patience_ns) < 0)
+        status = error_set(err, status_of(errno), errno,
+                           "remove the contents of a sandbox directory, now called '%s'", removal->name);
+    if (status != STATUS_RESOURCE_EXHAUSTED)
+        fd_closep(&removal->parent_fd);
+    return status;
 }

@@ -23,6 +23,7 @@ struct directory_removal {
     int parent_fd;  /* -1: nothing is left to do */
     char name[256]; /* in `parent_fd` */
     int64_t patience_ns;
+    bool stays; /* it is not empty, and so was left as it is */
 };
 
 #define DIRECTORY_REMOVAL_EMPTY ((struct directory_removal){.parent_fd = -1})
@@ -36,7 +37,7 @@ struct directory_removal {
  * removal   given to directory_removal_end() afterwards, whatever is returned
  *
  * A directory that is gone already, or has become something else, is no failure.
- * DATA_LOSS: it could not be removed.
+ * RESOURCE_EXHAUSTED: no descriptor or memory for it now; it is as it was. DATA_LOSS: it cannot be removed.
  */
 MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const char *path, uint16_t name,
                                                bool contents, struct directory_removal *removal,
@@ -46,7 +47,8 @@ MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const 
  * Removes what was renamed, and closes.
  *
  * ABORTED: it took longer than the root's removal_ms, since somebody keeps adding to it, so some of it is
- * left, under a name that no mount can have. DATA_LOSS: some of it cannot be removed.
+ * left, under a name that no mount can have. DATA_LOSS: some of it cannot be removed. RESOURCE_EXHAUSTED: no
+ * descriptor or memory for it now; `removal` can be given again, and must be.
  */
 MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, struct error *err);
 

@@ -12,6 +12,11 @@ directory_table_init(struct directory_table *table)
     mutex_lock(&table->lock);
     table->directories = NULL;
     table->removing = 0;
+    table->owed = 0;
+    table->contents = NULL;
+    table->contents_count = 0;
+    table->owed_since_ns = 0;
+    table->trying = false;
     table->visits = 0;
     mutex_unlock(&table->lock);
 }

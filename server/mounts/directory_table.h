@@ -21,6 +21,8 @@
 #include "server/base/mutex.h"
 #include "server/mounts/sandbox_path.h"
 
+struct owed_contents;
+
 struct directory {
     UT_hash_handle hh; /* by path */
     unsigned holds; /* requests and containers that hold it; 0: a predecessor's, which nobody has adopted */
@@ -30,6 +32,7 @@ struct directory {
     bool leaf;      /* made, and a mount source named it then */
     bool used;      /* a container lived with it as a mount source, so its contents go too */
     bool removing;  /* the last hold has ended; it is being taken away */
+    bool owed;      /* ... and could not be; nobody holds it: directory_owed.h */
     uint16_t name, length; /* where the last component begins in `path`; bytes of it all */
     uint64_t visit;        /* the last visit (below) that came here, and what it left */
     size_t visitor;
@@ -40,7 +43,12 @@ struct directory_table {
     struct mutex lock;      /* RANK_DIRECTORIES */
     pthread_cond_t removed; /* a directory that was being removed is gone */
     struct directory *directories GUARDED;
-    size_t removing GUARDED; /* entries being removed */
+    size_t removing GUARDED;                /* entries being removed */
+    size_t owed GUARDED;                    /* entries that are owed */
+    struct owed_contents *contents GUARDED; /* what lost its name and is to be emptied yet */
+    size_t contents_count GUARDED;          /* those that are just tried again included */
+    int64_t owed_since_ns GUARDED;          /* something is, without a break; 0: nothing */
+    bool trying GUARDED;                    /* somebody tries again what is owed */
     uint64_t visits GUARDED; /* makes each critical section that builds a tree of its own recognizable */
 };
 

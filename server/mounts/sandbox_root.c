@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/base/fd.h"
+#include "server/mounts/directory_owed.h"
 #include "server/mounts/sandbox_root_fields.h"
 
 #define ROOT_MODE 0755
@@ -92,6 +93,7 @@ sandbox_root_free(struct sandbox_root *root)
 {
     if (!root)
         return;
+    directory_owed_done(root);
     directory_journal_close(root->journal);
     directory_table_done(&root->table);
     fd_closep(&root->fd);

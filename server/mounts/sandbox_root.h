@@ -32,11 +32,13 @@ struct sandbox_root_options {
     bool keep;            /* directories stay when the last container that held them is deleted */
     uint32_t removal_ms;  /* how long one directory's removal may take: a container that has a directory above
                            * it mounted can add to it as fast as it goes, and a worker is held meanwhile */
-    const char *journal;  /* where note is kept of what was made, for a successor; NULL: nowhere */
+    uint32_t owed_ms; /* how long what cannot be removed for want of descriptors or memory is tried again */
+    const char *journal; /* where note is kept of what was made, for a successor; NULL: nowhere */
 };
 
 #define SANDBOX_ROOT_OPTIONS_DEFAULT                                                                         \
-    ((struct sandbox_root_options){.leaf_mode = 0777, .parent_mode = 0755, .removal_ms = LIMIT_REMOVAL_MS})
+    ((struct sandbox_root_options){                                                                          \
+        .leaf_mode = 0777, .parent_mode = 0755, .removal_ms = LIMIT_REMOVAL_MS, .owed_ms = LIMIT_OWED_MS})
 
 /*
  * Opens the directory `path`, and makes it (mode 0755, its parent must exist) when it is missing.
@@ -78,7 +80,8 @@ MUST_CHECK enum status sandbox_root_open_source(struct sandbox_root *root, const
 /* Directories made so far, those taken away again included; for metrics. */
 uint64_t sandbox_root_made(struct sandbox_root *root);
 
-/* Directories held by at least one hold, just being removed, or a predecessor's; for metrics and tests. */
+/* Directories held by at least one hold, just being removed, owed, or a predecessor's; for metrics and tests.
+ */
 size_t sandbox_root_directories(struct sandbox_root *root);
 
 #endif

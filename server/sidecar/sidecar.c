@@ -14,6 +14,7 @@
 #include "server/sidecar/inbox_sync.h"
 #include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/metrics.h"
+#include "server/sidecar/removals.h"
 
 /* Five seconds of silence are a long time for an inbox that has nothing to wait for. */
 #define INBOX_LOOK_NS (5 * NS_PER_S)
@@ -55,7 +56,9 @@ start_mounts(struct sidecar *sidecar, const struct sidecar_config *config, struc
         .backend = config->fake_volumes ? &volume_backend_fake : &volume_backend_real,
         .keep_leftovers = true, /* containers may stand on them: see rebuild.h */
     };
-    return volume_table_open(&options, &sidecar->volumes, &leftovers, err);
+    TRY(volume_table_open(&options, &sidecar->volumes, &leftovers, err));
+    sidecar->removals = removals_start(sidecar);
+    return sidecar->removals ? STATUS_OK : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
 }
 
 static enum status
@@ -158,7 +161,9 @@ sidecar_stop(struct sidecar *sidecar)
         inbox_sync_stop(sidecar->sync);
     }
     rpc_server_stop(sidecar->server);
+    removals_stop(sidecar->removals);
     pool_stop(sidecar->pool);
+    removals_free(sidecar->removals);
     caller_stop(sidecar->inbox);
     event_log_free(sidecar->events);
     timers_stop(sidecar->timers);

@@ -58,6 +58,7 @@ struct sidecar {
     struct event_log *events;
     struct inbox_watch *watch;
     struct inbox_sync *sync;
+    struct removals *removals;
     atomic_bool inconsistent; /* an undo has failed: no further creates and mounts */
     atomic_bool inbox_connected;
     atomic_bool inbox_agrees;  /* both have the same objects, so requests are forwarded: inbox_sync.h */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "server/base/fd.h"
+#include "tests/faults/snapshot.h"
 #include "tests/faults/sweep.h"
 
 #define INCONSISTENT "an undo has failed"
@@ -184,6 +185,37 @@ a_deletion_that_leaves_a_directory_makes_the_guest_inconsistent(void **state)
     assert_int_equal(GCS_OK, gcs_separate_layers(s->host, id, "scratch-2", VOLUME_ID, &err));
 }
 
+static void
+a_deletion_that_is_short_of_descriptors_is_finished_as_soon_as_there_are_some(void **state)
+{
+    static const char source[] = "sandbox:///tmp/atlas/emptydir/vol1";
+    struct sweep *s = *state;
+    struct gcs_error err = {0};
+    char id[65];
+    host_add_volume(s->host);
+    host_prepare(s->host, 2);
+    host_prepare(s->host, 3);
+    char *before = snapshot_take(s->guest);
+    assert_int_equal(GCS_OK, create(s->host, 2, source, &err));
+
+    inject_arm(s->inject, INJECT_CALLS, "|openat2|", 1, UINT_MAX);
+    enum gcs_status status = gcs_delete(s->host, container_id(id, 2), &err);
+    enum gcs_status another =
+        create(s->host, 3, source, &err); /* it is not to find what the first has left */
+    assert_true(inject_disarm(s->inject) > 0);
+
+    assert_int_equal(GCS_OK, status);
+    assert_int_equal(GCS_RESOURCE_EXHAUSTED, another);
+    assert_non_null(strstr(err.message, "of a deleted container could not be removed yet"));
+    gcs_error_clear(&err);
+    snapshot_await(s->guest, before, "a deletion short of descriptors"); /* by itself: nothing is asked for */
+    assert_false(host_health(s->host).inconsistent);
+    assert_int_equal(GCS_OK, create(s->host, 3, source, &err));
+    assert_int_equal(GCS_OK, gcs_delete(s->host, container_id(id, 3), &err));
+    snapshot_await(s->guest, before, "another container");
+    free(before);
+}
+
 int
 main(void)
 {
@@ -192,6 +224,7 @@ main(void)
         TEST(a_guest_whose_create_cannot_be_undone_takes_nothing_new_and_lets_go_what_it_has),
         TEST(a_volume_that_cannot_be_undone_makes_the_guest_inconsistent),
         TEST(a_deletion_that_leaves_a_directory_makes_the_guest_inconsistent),
+        TEST(a_deletion_that_is_short_of_descriptors_is_finished_as_soon_as_there_are_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
