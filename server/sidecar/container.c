@@ -539,12 +539,28 @@ container_process_exited(struct container_table *table, const char *id, uint32_t
     mutex_unlock(&table->state.lock);
 }
 
+static bool
+may_exit(const struct container *container)
+{
+    return container && next_state(container, STEP_EXITED) >= 0 &&
+           strcmp(container->id, UVM_CONTAINER_ID) != 0;
+}
+
+bool
+container_may_exit(struct container_table *table, const char *id)
+{
+    mutex_lock(&table->state.lock);
+    bool may = may_exit(find(table, id));
+    mutex_unlock(&table->state.lock);
+    return may;
+}
+
 bool
 container_exited(struct container_table *table, const char *id)
 {
     mutex_lock(&table->state.lock);
     struct container *container = find(table, id);
-    bool alive = container && next_state(container, STEP_EXITED) >= 0 && strcmp(id, UVM_CONTAINER_ID) != 0;
+    bool alive = may_exit(container);
     if (alive)
         enter_state(table, container, (enum container_state)next_state(container, STEP_EXITED));
     mutex_unlock(&table->state.lock);
@@ -555,8 +571,7 @@ container_exited(struct container_table *table, const char *id)
 static bool
 lives(const struct container *container)
 {
-    return container->state != CONTAINER_DELETING && next_state(container, STEP_EXITED) >= 0 &&
-           strcmp(container->id, UVM_CONTAINER_ID) != 0;
+    return container->state != CONTAINER_DELETING && may_exit(container);
 }
 
 void

@@ -208,6 +208,9 @@ void container_process_exited(struct container_table *table, const char *id, uin
 /* The init process has ended: the step EXITED. True: it was alive until now. */
 bool container_exited(struct container_table *table, const char *id);
 
+/* Whether the step EXITED may be taken: the container lives, or was deleted alive and its end is not known. */
+bool container_may_exit(struct container_table *table, const char *id);
+
 /* Calls `visit` for each container that lives in the inbox (created, starting, running), with no lock
  * held. */
 typedef void container_visit_fn(void *arg, const char *id, uint32_t init_process_id);

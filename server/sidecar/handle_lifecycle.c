@@ -3,10 +3,13 @@
  */
 #include "server/sidecar/handlers.h"
 
+#include <string.h>
+
 #include "server/base/log.h"
 #include "server/mounts/directory_hold.h"
 #include "server/rpc/request.h"
 #include "server/sidecar/forward.h"
+#include "server/sidecar/inbox_watch.h"
 #include "server/sidecar/sidecar.h"
 
 /* -- start: the approved init process runs -- */
@@ -86,6 +89,18 @@ handle_shutdown_forced(struct request *req)
 
 /* -- deletion: the sandbox directories go with their last holder -- */
 
+/* A container that never ran ends with its deletion, and its watchers are told so. The inbox's own event has been
+ * taken by now, or it could not be asked for: then only the code is not known. */
+static void
+tell_end(struct sidecar *sidecar, const char *id)
+{
+    if (!container_exited(sidecar->containers, id))
+        return;
+    struct event event = {.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT, .exit_code_unknown = true};
+    memcpy(event.container_id, id, strnlen(id, LIMIT_CONTAINER_ID_BYTES));
+    event_log_append(sidecar->events, &event);
+}
+
 static void
 deleted_job(void *arg)
 {
@@ -94,6 +109,7 @@ deleted_job(void *arg)
     const char *id = req->call->container_id;
     struct error err;
     struct directory_hold *hold;
+    tell_end(sidecar, id);
     while ((hold = container_take_hold(sidecar->containers, id))) {
         enum status released = directory_hold_release(hold, &err);
         if (released == STATUS_ABORTED) /* another container's doing: it must not be able to stop the guest */
@@ -112,13 +128,23 @@ deleted_job(void *arg)
 }
 
 static void
+deleted_for_good(struct request *req)
+{
+    request_continue_on_pool(req, deleted_job);
+}
+
+static void
 deleted(struct request *req, const Gcs__V1__Response *response, const struct error *err)
 {
     struct sidecar *sidecar = req->app;
     struct error failure;
     /* An inbox that does not know the container has nothing left of it. */
     if (response || err->status == STATUS_NOT_FOUND) {
-        request_continue_on_pool(req, deleted_job);
+        /* Once the container is deleted here, nobody could be told of its end any more. */
+        if (container_may_exit(sidecar->containers, req->call->container_id))
+            inbox_watch_catch_up(sidecar->watch, req, deleted_for_good);
+        else
+            deleted_for_good(req);
         return;
     }
     if (container_take_step(sidecar->containers, req->call->container_id, STEP_DELETE_FAILED, &failure) !=

@@ -130,6 +130,69 @@ an_exit_during_a_deletion_that_fails_is_told_and_leaves_the_container_stopped(vo
     assert_int_equal(GCS_OK, gcs_delete(f->host, id, &err));
 }
 
+/* Its container was created and never started; the watch for events is held, so what the inbox tells of the end
+ * comes when the deletion is long over. */
+static struct host_call *
+begin_deletion_unwatched(struct sidecar_fixture *f, char id[65])
+{
+    struct gcs_error err = {0};
+    struct test_spec spec;
+    host_prepare(f->host, 0);
+    spec_init(&spec);
+    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
+    assert_true(inbox_wait_count(f->inbox, INBOX_WATCH, NULL, 1));
+    inbox_hold(f->inbox, INBOX_WATCH, NULL, 1);
+    inbox_hold(f->inbox, INBOX_DELETE, NULL, 1);
+    emit_marker(f); /* answers the watch that is parked; the next one is held */
+    struct host_call *deletion = host_begin_empty(f->host, id, INBOX_DELETE, 0);
+    assert_true(inbox_wait_held(f->inbox, 2));
+    return deletion;
+}
+
+static void
+the_end_of_a_container_that_never_ran_is_told_although_the_answer_to_its_deletion_comes_first(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    Gcs__V1__Event events[3];
+    char id[65];
+    struct host_call *deletion = begin_deletion_unwatched(f, id);
+    inbox_emit(f->inbox, FORCED, id, 0, 137);
+    inbox_emit(f->inbox, DELETED, id, 0, 0);
+
+    inbox_release(f->inbox, INBOX_DELETE);
+    assert_int_equal(GCS_OK, host_end(deletion));
+    inbox_release(f->inbox, INBOX_WATCH); /* tells both a second time */
+    emit_marker(f);
+
+    assert_true(read_events(f, 1, 3, events));
+    assert_int_equal(FORCED, events[0].type);
+    assert_int_equal(137, events[0].exit_code);
+    assert_false(events[0].exit_code_unknown);
+    assert_int_equal(DELETED, events[1].type);
+    assert_int_equal(EXITED, events[2].type);
+}
+
+static void
+the_end_of_a_container_that_never_ran_is_told_although_the_inbox_does_not_tell(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    Gcs__V1__Event events[2];
+    char id[65];
+    struct host_call *deletion = begin_deletion_unwatched(f, id);
+    inbox_emit(f->inbox, FORCED, id, 0, 137);
+    inbox_refuse(f->inbox, INBOX_WATCH, NULL, 1, STATUS_INTERNAL);
+
+    inbox_release(f->inbox, INBOX_DELETE);
+    assert_int_equal(GCS_OK, host_end(deletion));
+    inbox_release(f->inbox, INBOX_WATCH); /* tells it now: once is enough */
+    emit_marker(f);
+
+    assert_true(read_events(f, 1, 2, events));
+    assert_int_equal(FORCED, events[0].type);
+    assert_true(events[0].exit_code_unknown);
+    assert_int_equal(EXITED, events[1].type);
+}
+
 static void
 who_waited_for_the_end_of_a_container_may_delete_it_at_once(void **state)
 {
@@ -308,6 +371,8 @@ main(void)
         TEST(events_reach_the_host_in_order_and_each_container_exits_once),
         TEST(an_exit_that_overtakes_the_answer_to_its_start_stops_the_container),
         TEST(an_exit_during_a_deletion_that_fails_is_told_and_leaves_the_container_stopped),
+        TEST(the_end_of_a_container_that_never_ran_is_told_although_the_answer_to_its_deletion_comes_first),
+        TEST(the_end_of_a_container_that_never_ran_is_told_although_the_inbox_does_not_tell),
         TEST(who_waited_for_the_end_of_a_container_may_delete_it_at_once),
         TEST(a_watcher_is_parked_until_something_happens),
         TEST(a_watcher_that_nothing_wakes_is_answered_with_nothing),
