@@ -55,7 +55,15 @@ void credit_give_back(struct credit *credit, struct kept_answer *answer, struct 
 /* Pipes, and answers waiting on them. */
 void credit_count(const struct credit *credit, size_t *ret_pipes, size_t *ret_waiting);
 
-/* Sends and frees the copies; or only frees them. NULL is fine. */
+/*
+ * Sends and frees the copies; or only frees them. NULL is fine.
+ *
+ * Threads that have let go of the lock may overtake each other here. That breaks no promise: each copy goes to one
+ * message, the one whose route it has, and all copies of a request are the same answer, so it does not matter
+ * which of an answer and its repeat comes first. An answer may be taken to have left its connection while its
+ * copy is still in the hands of such a thread; the connection then holds one answer for each of them beyond its
+ * credit, for which there is a margin (limits.h), and one that is dropped all the same is asked for again.
+ */
 void outgoing_send(struct outgoing *list);
 void outgoing_drop(struct outgoing *list);
 

@@ -1,22 +1,28 @@
 #include "server/rpc/order.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/hash.h"
 #include "server/base/mutex.h"
 
-/* The line for one key; exists while somebody stands in it. */
+/* Chains of lines by the hash of their key: one for each request that may be under way. Their number never
+ * changes, so hanging a line into one takes no memory. */
+#define CHAINS LIMIT_ADMITTED_REQUESTS
+
+/* The line for one key; exists while somebody stands in it, or for who may come to. */
 struct order_key {
     struct order_place *first, *last;
-    UT_hash_handle hh;
+    struct order_key *next; /* in its chain */
+    size_t length;
     char text[];
 };
 
 struct order {
     struct {
         struct mutex lock;
-        struct order_key *keys GUARDED;
+        struct order_key *chains[CHAINS] GUARDED;
         size_t inside GUARDED;            /* entries in lines or going on, an "all" included */
         struct order_entry *all GUARDED;  /* the "all" that waits or goes on; NULL: none */
         struct order_entry *held GUARDED; /* behind it, oldest first */
@@ -64,21 +70,59 @@ order_entry_add(struct order_entry *entry, const char *key, size_t length)
 }
 
 static struct order_key *
-key_get(struct order *order, const char *text, size_t length) REQUIRES(order->lines.lock)
+key_new(const char *text, size_t length)
 {
-    struct order_key *key = NULL;
-    HASH_FIND(hh, order->lines.keys, text, length, key);
-    if (key)
-        return key;
-    key = calloc(1, sizeof *key + length);
+    struct order_key *key = calloc(1, sizeof *key + length);
     if (!key)
         return NULL;
     memcpy(key->text, text, length);
-    HASH_ADD_KEYPTR(hh, order->lines.keys, key->text, length, key);
-    if (hash_holds(&key->hh))
-        return key;
-    free(key);
-    return NULL;
+    key->length = length;
+    return key;
+}
+
+/* Where the line for the key hangs, or would hang. */
+static struct order_key **
+key_link(struct order *order, const char *text, size_t length) REQUIRES(order->lines.lock)
+{
+    unsigned hash;
+    HASH_VALUE(text, length, hash);
+    struct order_key **link = &order->lines.chains[hash % CHAINS];
+    while (*link && ((*link)->length != length || memcmp((*link)->text, text, length) != 0))
+        link = &(*link)->next;
+    return link;
+}
+
+/* The line for the key that the entry wants `i`-th; NULL without memory, never when the entry has a spare. */
+static struct order_key *
+key_get(struct order *order, struct order_entry *entry, size_t i) REQUIRES(order->lines.lock)
+{
+    const char *text = entry->wants.text[i];
+    size_t length = entry->wants.length[i];
+    struct order_key **link = key_link(order, text, length);
+    if (!*link)
+        *link = entry->wants.spare[i] ? TAKE_PTR(entry->wants.spare[i]) : key_new(text, length);
+    return *link;
+}
+
+static void
+spares_free(struct order_entry *entry)
+{
+    for (size_t i = 0; i < entry->wants.count; i++)
+        free(TAKE_PTR(entry->wants.spare[i]));
+}
+
+/* For an entry that will stand in line later, when nobody could be told that there is no memory. */
+static enum status
+spares_make(struct order_entry *entry)
+{
+    for (size_t i = 0; i < entry->wants.count; i++) {
+        entry->wants.spare[i] = key_new(entry->wants.text[i], entry->wants.length[i]);
+        if (!entry->wants.spare[i]) {
+            spares_free(entry);
+            return STATUS_RESOURCE_EXHAUSTED;
+        }
+    }
+    return STATUS_OK;
 }
 
 static void
@@ -97,7 +141,7 @@ place_leave(struct order *order, struct order_place *place, struct order_entry *
     if (key->last == place)
         key->last = before;
     if (!key->first) {
-        HASH_DEL(order->lines.keys, key);
+        *key_link(order, key->text, key->length) = key->next;
         free(key);
         return;
     }
@@ -110,12 +154,12 @@ place_leave(struct order *order, struct order_place *place, struct order_entry *
     }
 }
 
-/* Stands in every line at once, or in none. */
+/* Stands in every line at once, or without memory in none. */
 static enum status
 stand_in_line(struct order *order, struct order_entry *entry) REQUIRES(order->lines.lock)
 {
     for (size_t i = 0; i < entry->wants.count; i++) {
-        struct order_key *key = key_get(order, entry->wants.text[i], entry->wants.length[i]);
+        struct order_key *key = key_get(order, entry, i);
         if (!key) {
             struct order_entry *none = NULL;
             for (size_t j = 0; j < entry->places_count; j++)
@@ -162,13 +206,13 @@ order_enter(struct order *order, struct order_entry *entry, bool *ret_first)
     struct order_entry *runnable = NULL;
     enum status status = STATUS_OK;
     mutex_lock(&order->lines.lock);
-    if (order->lines.all) {
+    if (!order->lines.all) {
+        status = admit(order, entry, &runnable);
+    } else if ((status = spares_make(entry)) == STATUS_OK) {
         entry->next = NULL;
         entry->inside = true;
         *order->lines.held_end = entry;
         order->lines.held_end = &entry->next;
-    } else {
-        status = admit(order, entry, &runnable);
     }
     mutex_unlock(&order->lines.lock);
     *ret_first = runnable != NULL;
@@ -181,13 +225,13 @@ release_held(struct order *order, struct order_entry **runnable) REQUIRES(order-
 {
     while (order->lines.held && !order->lines.all) {
         struct order_entry *entry = order->lines.held;
-        /* Without memory for a line the rest stays held until the next one leaves. */
-        struct order_entry *next = entry->next;
-        if (admit(order, entry, runnable) != STATUS_OK)
-            return;
-        order->lines.held = next;
-        if (!next)
+        order->lines.held = entry->next;
+        if (!order->lines.held)
             order->lines.held_end = &order->lines.held;
+        enum status status = admit(order, entry, runnable);
+        assert(status == STATUS_OK); /* it has a spare line for each key */
+        (void)status;
+        spares_free(entry);
     }
 }
 

@@ -36,6 +36,7 @@ struct order_entry {
     struct {
         const char *text[LIMIT_KEYS]; /* borrowed until the entry stands in line */
         size_t length[LIMIT_KEYS];
+        struct order_key *spare[LIMIT_KEYS]; /* a line for each, so that standing in it takes no memory */
         size_t count;
     } wants;
 };
@@ -52,7 +53,8 @@ void order_entry_add(struct order_entry *entry, const char *key, size_t length);
 
 /*
  * Puts the entry in line. `*ret_first`: it may go on now; otherwise some order_leave() will return it.
- * RESOURCE_EXHAUSTED without memory: the entry is in no line.
+ * RESOURCE_EXHAUSTED without memory: the entry is in no line. Once it has entered, nothing that becomes of it
+ * takes memory.
  */
 MUST_CHECK enum status order_enter(struct order *order, struct order_entry *entry, bool *ret_first);
 

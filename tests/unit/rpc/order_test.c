@@ -17,11 +17,24 @@
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 
+/* While it is set there is no memory. */
+static atomic_bool no_memory;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *
+__wrap_calloc(size_t count, size_t size)
+{
+    return atomic_load(&no_memory) ? NULL : __real_calloc(count, size);
+}
+
 static int
 setup(void **state)
 {
     struct error err;
     struct order *order;
+    atomic_store(&no_memory, false);
     if (order_new(&order, &err) != STATUS_OK)
         return -1;
     *state = order;
@@ -112,6 +125,58 @@ entries_of_different_keys_go_at_the_same_time(void **state)
     assert_int_equal(leave(order, &b), 0);
     assert_int_equal(leave(order, &a), 0);
     assert_int_equal(leave(order, &prefix), 0);
+}
+
+/* -- without memory -- */
+
+static void
+without_memory_an_entry_that_needs_a_new_line_is_refused_and_stands_in_none(void **state)
+{
+    struct order *order = *state;
+    struct order_entry first, refused, behind, all, held;
+    bool goes = true;
+    assert_true(enter(order, &first, KEYS("a")));
+    prepare(&refused, KEYS("a", "b"));
+    atomic_store(&no_memory, true);
+
+    assert_int_equal(STATUS_RESOURCE_EXHAUSTED, order_enter(order, &refused, &goes));
+
+    assert_false(goes);
+    assert_false(enter(order, &behind, KEYS("a"))); /* whose line there is */
+    assert_only_next(order, &first, &behind);
+    assert_false(enter_all(order, &all));
+    prepare(&held, KEYS("c"));
+    assert_int_equal(STATUS_RESOURCE_EXHAUSTED, order_enter(order, &held, &goes));
+    assert_false(goes);
+    assert_only_next(order, &behind, &all);
+    assert_only_next(order, &all, NULL);
+}
+
+static void
+what_an_all_held_back_goes_on_though_memory_has_run_out(void **state)
+{
+    struct order *order = *state;
+    struct order_entry all, held[4], later, *next;
+    assert_true(enter_all(order, &all));
+    assert_false(enter(order, &held[0], KEYS("a", "b")));
+    assert_false(enter(order, &held[1], KEYS("c")));
+    assert_false(enter(order, &held[2], KEYS("b", "d")));
+    assert_false(enter_all(order, &held[3]));
+    atomic_store(&no_memory, true);
+
+    next = order_leave(order, &all);
+
+    size_t count = 0;
+    for (struct order_entry *entry = next; entry; entry = entry->next)
+        count += entry == &held[0] || entry == &held[1];
+    assert_int_equal(2, count);
+    assert_only_next(order, &held[0], &held[2]);
+    assert_only_next(order, &held[1], NULL);
+    assert_only_next(order, &held[2], &held[3]);
+    assert_only_next(order, &held[3], NULL);
+    atomic_store(&no_memory, false);
+    assert_true(enter(order, &later, KEYS("a")));
+    assert_only_next(order, &later, NULL);
 }
 
 static void
@@ -523,6 +588,8 @@ main(void)
         TEST(alls_in_a_row_go_one_by_one),
         TEST(entries_held_back_stand_in_line_as_they_came_up_to_the_next_all),
         TEST(an_entry_that_left_may_leave_again_without_effect),
+        TEST(without_memory_an_entry_that_needs_a_new_line_is_refused_and_stands_in_none),
+        TEST(what_an_all_held_back_goes_on_though_memory_has_run_out),
         TEST(many_threads_see_arrival_order_and_exclusion_for_each_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
