@@ -63,6 +63,9 @@ void inbox_hold(struct test_inbox *inbox, int kind, const char *container_id, un
 void inbox_refuse(struct test_inbox *inbox, int kind, const char *container_id, unsigned count,
                   enum status status);
 
+/* What was said of messages yet to come is unsaid. */
+void inbox_let_pass(struct test_inbox *inbox);
+
 /* Answers what is held of the kind as if nothing had held it; how many. */
 size_t inbox_release(struct test_inbox *inbox, int kind);
 

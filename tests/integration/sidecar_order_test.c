@@ -250,6 +250,25 @@ no_worker_waits_for_the_inbox(void **state)
     free(pods);
 }
 
+/* Waits until the create is held at the inbox; or until it is over, which it is before it gets there when its
+ * 10 ms have passed by then. */
+static void
+await_held_or_over(struct sidecar_fixture *f, const char *id, struct host_call *call)
+{
+    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
+    while (inbox_count(f->inbox, INBOX_CREATE, id) == 0 && !host_has_ended(call)) {
+        assert_true(clock_now_ns() < deadline_ns);
+        sched_yield();
+    }
+}
+
+/* Whether libgcs gave up before an answer came, so that nobody knows what became of the call. */
+static bool
+is_in_doubt(const struct sidecar_fixture *f, const struct host_call *call)
+{
+    return call->message && strstr(call->message, "no answer from") && strstr(call->message, f->url);
+}
+
 /* Creates that are answered a little earlier or later than their deadline: whatever the host was told is
  * true. */
 static void
@@ -260,7 +279,7 @@ what_a_deadline_and_an_answer_race_for_is_one_outcome(void **state)
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    unsigned in_time = 0;
+    unsigned in_time = 0, in_doubt = 0;
     spec_init(&spec);
     for (unsigned i = 0; i < ROUNDS; i++) {
         container_id(id, i);
@@ -269,22 +288,26 @@ what_a_deadline_and_an_answer_race_for_is_one_outcome(void **state)
         int64_t until_ns =
             clock_now_ns() + DEADLINE_MS * NS_PER_MS + ((int64_t)i - ROUNDS / 2) * STEP_US * NS_PER_US;
         struct host_call *call = host_begin_create(f->host, id, &spec, DEADLINE_MS);
-        assert_true(inbox_wait_held(f->inbox, 1));
+        await_held_or_over(f, id, call);
         while (clock_now_ns() < until_ns)
             ;
+        inbox_let_pass(f->inbox);
         inbox_release(f->inbox, INBOX_CREATE);
+        assert_true(host_wait(call));
+        bool doubt = is_in_doubt(f, call);
         enum gcs_status status = host_end(call);
-        if (status == GCS_OK)
-            in_time++;
-        else
+        in_time += status == GCS_OK;
+        in_doubt += doubt;
+        if (status != GCS_OK)
             assert_int_equal(GCS_DEADLINE_EXCEEDED, status);
 
         enum gcs_status next = gcs_create(f->host, id, &spec.spec, &err);
 
-        assert_int_equal(status == GCS_OK ? GCS_ALREADY_EXISTS : GCS_OK, next);
+        if (!doubt || next != GCS_ALREADY_EXISTS)
+            assert_int_equal(status == GCS_OK ? GCS_ALREADY_EXISTS : GCS_OK, next);
         gcs_error_clear(&err);
     }
-    print_message("%u of %u in time\n", in_time, (unsigned)ROUNDS);
+    print_message("%u of %u in time, %u in doubt\n", in_time, (unsigned)ROUNDS, in_doubt);
     assert_false(host_health(f->host).inconsistent);
 }
 
