@@ -104,7 +104,7 @@ what_a_killed_client_had_parked_ends_and_nobody_else_notices(void **state)
     uint32_t init = host_run(guest->host, 0);
     process_init(&process, cat);
     assert_int_equal(GCS_OK, gcs_exec(guest->host, container_id(id, 0), &process.process, &reading, &err));
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     struct host_call *mine = host_begin_wait(guest->host, id, init, 25000, 60000);
     for (size_t i = 0; i < CLIENTS; i++)
         client_start(clients, i, i % 2 ? "read" : "wait", id, i % 2 ? reading : init);
@@ -147,7 +147,7 @@ a_create_whose_client_is_killed_completes(void **state)
 {
     struct clients *clients = *state;
     struct guest *guest = clients->guest;
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     char id[65];
     host_prepare(guest->host, 1);
     program_pause(&guest->inbox);
@@ -169,7 +169,7 @@ a_create_is_whole_or_not_at_all_whenever_its_client_is_killed(void **state)
 {
     struct clients *clients = *state;
     struct guest *guest = clients->guest;
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     unsigned made = 0;
     char id[65];
     for (unsigned i = 0; i < CREATES; i++) {

@@ -140,11 +140,10 @@ guest_resources_print(const char *what, const struct guest_resources *r)
                   r->mounts, r->loops);
 }
 
-/* The first reading may have counted a connection that was still being closed: fewer descriptors are fine. */
 static bool
 process_is_back(const struct process_resources *before, const struct process_resources *now)
 {
-    return now->descriptors <= before->descriptors && now->threads == before->threads;
+    return now->descriptors == before->descriptors && now->threads == before->threads;
 }
 
 static bool
@@ -153,6 +152,23 @@ guest_is_back(const struct guest_resources *before, const struct guest_resources
     return process_is_back(&before->sidecar, &now->sidecar) && process_is_back(&before->inbox, &now->inbox) &&
            before->run_entries == now->run_entries && before->sandbox_entries == now->sandbox_entries &&
            before->volume_entries == now->volume_entries && before->mounts == now->mounts;
+}
+
+struct guest_resources
+guest_resources_settled(struct guest *guest)
+{
+    enum { ALIKE = 20 }; /* in a row: a request takes no longer than what else the guest has under way */
+    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
+    struct guest_resources now = guest_resources(guest);
+    for (unsigned alike = 0; alike < ALIKE;) {
+        struct guest_resources before = now;
+        host_health(guest->host);
+        now = guest_resources(guest);
+        alike = guest_is_back(&before, &now) ? alike + 1 : 0;
+        if (clock_now_ns() > deadline_ns)
+            fail_msg("what the guest holds changes all the time");
+    }
+    return now;
 }
 
 void

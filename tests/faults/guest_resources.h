@@ -30,11 +30,18 @@ struct process_resources process_resources(pid_t pid);
 
 struct guest_resources guest_resources(const struct guest *guest);
 
+/*
+ * The same, once it does not change any more from one request to the next: what was ended before, a connection
+ * say, is given back a moment later. For the first of two readings. Fails the test when it changes for
+ * GATE_PATIENCE_NS.
+ */
+struct guest_resources guest_resources_settled(struct guest *guest);
+
 void guest_resources_print(const char *what, const struct guest_resources *resources);
 
 /*
- * Waits until the guest holds what it held `before`: threads, entries and mounts exactly, and no more
- * descriptors. Memory and loop devices are printed, not compared. Some of it is given back a moment after the
+ * Waits until the guest holds what it held `before`, a settled reading: descriptors, threads, entries and mounts
+ * exactly. Memory and loop devices are printed, not compared. Some of it is given back a moment after the
  * answer, so this asks the guest's health and looks again, for GATE_PATIENCE_NS; then it prints both and
  * fails the test.
  */

@@ -17,7 +17,7 @@ a_container_runs_and_leaves_nothing(void **state)
 {
     static const char *const echo[] = {"echo", "hello", NULL};
     struct guest *guest = *state;
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     struct gcs_error err = {0};
     struct gcs_exit ended = {0};
     struct test_process process;

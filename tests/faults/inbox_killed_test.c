@@ -98,7 +98,7 @@ what_is_in_flight_is_unavailable_at_once_and_the_guest_goes_on(void **state)
     uint32_t init[RUNNING];
     int64_t longest_ns = 0;
     pid_t sidecar = guest->sidecar.pid;
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     for (unsigned i = 0; i < RUNNING; i++)
         init[i] = host_run(guest->host, i);
     for (unsigned i = 0; i < PREPARED; i++)
@@ -227,7 +227,7 @@ an_inbox_may_be_killed_again_and_again_under_load(void **state)
     static atomic_bool stop;
     struct guest *guest = *state;
     size_t statuses[GCS_UNAUTHENTICATED + 1] = {0};
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     gate_init(&done);
     for (unsigned i = 0; i < LOADERS; i++) {
         loaders[i] = (struct loader){.host = guest_connect(guest), .next = i, .done = &done, .stop = &stop};

@@ -53,7 +53,7 @@ deadlines_are_answered_and_a_late_create_is_undone(void **state)
     struct test_spec spec;
     int64_t latest_ns = INT64_MIN;
     char id[65];
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     host_prepare(guest->host, 1);
     spec_init(&spec);
     spec_add_mount(&spec, "sandbox:///tmp/atlas/emptydir/vol", "/volumemountscratch");
@@ -93,7 +93,7 @@ a_process_that_starts_too_late_is_killed(void **state)
     size_t all;
     char id[65];
     uint32_t init = host_run(guest->host, 0);
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     process_init(&process, cmd);
     container_id(id, 0);
     program_pause(&guest->inbox);

@@ -230,7 +230,7 @@ a_thousand_failing_creates_leave_nothing(void **state)
     fclose(file);
     for (unsigned i = 0; i < 2 * FAILING; i++) /* what is made once and kept is there from here on */
         create_and_fail(guest, i);
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
 
     for (unsigned i = 0; i < CREATES; i++)
         create_and_fail(guest, i);
@@ -279,7 +279,7 @@ ten_thousand_processes_leave_nothing(void **state)
     struct guest *guest = *state;
     uint32_t init = host_run(guest->host, 0);
     execute_in_all(guest, WARM_EXECS); /* a container remembers LIMIT_PROCESSES of them */
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
 
     int64_t begun_ns = clock_now_ns();
     execute_in_all(guest, EXECS);
@@ -488,7 +488,7 @@ everything_at_once_leaves_nothing(void **state)
     int64_t seconds = option ? strtol(option, NULL, 10) : SECONDS;
     assert_true(seconds > 0);
     load_for(guest, 0, NS_PER_S, &warm);
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
 
     load_for(guest, warm.next, seconds * NS_PER_S, &sum);
 

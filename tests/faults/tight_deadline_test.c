@@ -227,7 +227,7 @@ nothing_is_left_half_done_by_a_limit_of_1_ms(void **state)
     static struct run run;
     struct guest *guest = *state;
     run = (struct run){.guest = guest};
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
     for (unsigned round = 1; round <= ROUNDS; round++) {
         run.round = round;
         run.step = 0;
