@@ -25,7 +25,7 @@ ended(void *arg, int exit_code)
 
 enum status
 command_run(struct command *command, const struct spawn_options *options, struct reaper *reaper,
-            struct timers *timers, command_done_fn *done, void *arg, struct error *err)
+            struct timers *timers, uint32_t time_ms, command_done_fn *done, void *arg, struct error *err)
 {
     *command = (struct command){.reaper = reaper, .done = done, .arg = arg};
     timer_init(&command->limit, timers, time_is_over, command);
@@ -34,7 +34,7 @@ command_run(struct command *command, const struct spawn_options *options, struct
     TRY(spawn(options, &pid, err));
     /* Before the watch: as soon as there is one, `ended` may run and the command be gone. Without memory for
      * the timer it runs without a limit, which is better than a child that nobody waits for. */
-    enum status limited = timer_arm(&command->limit, clock_now_ns() + COMMAND_TIME_MS * NS_PER_MS);
+    enum status limited = timer_arm(&command->limit, clock_now_ns() + time_ms * NS_PER_MS);
     (void)limited;
     enum status watched = reaper_watch(reaper, &command->watch, pid, mark, ended, command, err);
     if (watched != STATUS_OK)

@@ -7,7 +7,7 @@
 #ifndef SERVER_INBOX_COMMAND_H
 #define SERVER_INBOX_COMMAND_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "server/base/error.h"
 #include "server/base/timers.h"
@@ -29,9 +29,9 @@ struct command {
     void *arg;
 };
 
-/* Starts the program; after a failure `done` is not called. */
+/* Starts the program, which may take `time_ms`; after a failure `done` is not called. */
 MUST_CHECK enum status command_run(struct command *command, const struct spawn_options *options,
-                                   struct reaper *reaper, struct timers *timers, command_done_fn *done,
-                                   void *arg, struct error *err);
+                                   struct reaper *reaper, struct timers *timers, uint32_t time_ms,
+                                   command_done_fn *done, void *arg, struct error *err);
 
 #endif

@@ -207,6 +207,21 @@ reaper_signal(struct reaper *reaper, struct reaper_watch *watch, int signal, boo
     return error_set(err, status_of_errno(failure), failure, "signal process %d", (int)watch->pid);
 }
 
+size_t
+reaper_kill_unwatched(struct reaper *reaper, const pid_t *pids, size_t count)
+{
+    size_t killed = 0;
+    mutex_lock(&reaper->state.lock);
+    for (size_t i = 0; i < count; i++) {
+        const struct reaper_watch *watch;
+        HASH_FIND(hh, reaper->state.watches, &pids[i], sizeof pids[i], watch);
+        if (!watch && is_child(pids[i]))
+            killed += kill(pids[i], SIGKILL) == 0;
+    }
+    mutex_unlock(&reaper->state.lock);
+    return killed;
+}
+
 enum status
 reaper_pidfd(struct reaper *reaper, const struct reaper_watch *watch, int *ret, struct error *err)
 {

@@ -66,6 +66,9 @@ MUST_CHECK enum status reaper_watch(struct reaper *reaper, struct reaper_watch *
 MUST_CHECK enum status reaper_signal(struct reaper *reaper, struct reaper_watch *watch, int signal,
                                      bool group, struct error *err);
 
+/* Kills those of the processes that are children of ours and that nobody watches; how many. */
+size_t reaper_kill_unwatched(struct reaper *reaper, const pid_t *pids, size_t count);
+
 /*
  * A descriptor that stands for a watched child and for nobody else, ever (pidfd_open(2)); the caller closes
  * it.

@@ -40,6 +40,7 @@ struct runtime_call {
         struct inbox *inbox;
         uint64_t mark;   /* before the process was started, for the reaper */
         int console_fd;  /* listens for the terminal's master */
+        int spare_fd;    /* with exec: so that what was started can be found though descriptors run out */
         unsigned number; /* in the names of this call's files */
     } back_end;
 };

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "server/base/fd.h"
+#include "server/base/limits.h"
+#include "server/base/log.h"
 #include "server/inbox/console.h"
 #include "server/inbox/guest_exec.h"
 #include "server/inbox/leftovers.h"
@@ -65,6 +67,7 @@ call_begin(struct runtime_call *call)
     call->back_end.number =
         atomic_fetch_add_explicit(&call->container->inbox->calls, 1, memory_order_relaxed);
     call->back_end.console_fd = -1;
+    call->back_end.spare_fd = -1;
     call->back_end.mark = reaper_mark(call->container->inbox->reaper);
     call->terminal_fd = -1;
     call->status = STATUS_OK;
@@ -75,6 +78,7 @@ static void
 call_end(struct runtime_call *call)
 {
     fd_closep(&call->back_end.console_fd);
+    fd_closep(&call->back_end.spare_fd);
     call_files_remove(call);
     call->done(call);
 }
@@ -119,6 +123,34 @@ pid_read(const struct runtime_call *call, pid_t *ret, struct error *err)
     return STATUS_OK;
 }
 
+/* As pid_read(), with the spare descriptor where there is no other. */
+static enum status
+pid_find(struct runtime_call *call, pid_t *ret, struct error *err)
+{
+    enum status status = pid_read(call, ret, err);
+    if (status == STATUS_OK || call->back_end.spare_fd < 0)
+        return status;
+    fd_closep(&call->back_end.spare_fd);
+    return pid_read(call, ret, err);
+}
+
+/*
+ * An exec has failed, and may have started its process all the same: the runtime was killed for its time, or did
+ * not tell the pid. The process is a child of ours in the container's groups that nobody watches, and the only one:
+ * what starts processes in a container has the container's key, so they come one at a time.
+ */
+static void
+stray_kill(struct runtime_call *call)
+{
+    pid_t pids[LIMIT_CONTAINER_TASKS];
+    fd_closep(&call->back_end.spare_fd);
+    size_t count = cgroup_processes(&call->container->cgroup, pids, LIMIT_CONTAINER_TASKS);
+    size_t killed = reaper_kill_unwatched(call->back_end.inbox->reaper, pids, count);
+    if (killed > 0)
+        LOG_WARNING("a process that was started is killed, since its exec has failed",
+                    LOG_TEXT("container_id", call->container->id));
+}
+
 static void
 process_over(void *arg, int exit_code)
 {
@@ -145,7 +177,7 @@ process_adopt(struct runtime_call *call, struct error *err)
 {
     struct process *process = call->process;
     struct reaper *reaper = call->back_end.inbox->reaper;
-    TRY(pid_read(call, &process->pid, err));
+    TRY(pid_find(call, &process->pid, err));
     enum status status = reaper_watch(reaper, &process->watch, process->pid, call->back_end.mark,
                                       process_over, process_ref(process), err);
     if (status != STATUS_OK) {
@@ -169,6 +201,8 @@ command_over(void *arg, int exit_code)
         log_error_use(call, exit_code);
     else if (call->process && call->spec)
         call->status = process_adopt(call, &call->err);
+    if (call->status != STATUS_OK && call->process && call->spec && !call->process->is_init)
+        stray_kill(call);
     if (call->status != STATUS_OK)
         fd_closep(&call->terminal_fd);
     call_end(call);
@@ -205,8 +239,8 @@ run(struct runtime_call *call, const struct args *args, const int *ends, struct 
                                     .envp = environment,
                                     .ends = ends ? ends : null_ends,
                                     .session = true};
-    return command_run(&call->back_end.command, &options, inbox->reaper, inbox->timers, command_over, call,
-                       err);
+    return command_run(&call->back_end.command, &options, inbox->reaper, inbox->timers, COMMAND_TIME_MS,
+                       command_over, call, err);
 }
 
 /* Once the command runs, the call belongs to the poller's thread. */
@@ -311,6 +345,15 @@ exec_in_guest(struct runtime_call *call)
     call_end(call);
 }
 
+static enum status
+spare_open(struct runtime_call *call, struct error *err)
+{
+    call->back_end.spare_fd = open("/dev/null", O_PATH | O_CLOEXEC);
+    if (call->back_end.spare_fd < 0)
+        return error_set(err, status_of_errno(errno), errno, "open /dev/null");
+    return STATUS_OK;
+}
+
 static void
 oci_exec(struct runtime_call *call)
 {
@@ -330,6 +373,8 @@ oci_exec(struct runtime_call *call)
     arg(&args, "--pid-file");
     arg(&args, pid_file);
     enum status status = process_file_write(call, process_file, &call->err);
+    if (status == STATUS_OK)
+        status = spare_open(call, &call->err);
     if (status == STATUS_OK)
         status = console_prepare(call, &args, console, &call->err);
     if (status != STATUS_OK)

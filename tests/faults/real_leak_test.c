@@ -61,7 +61,7 @@ twenty_real_containers_leave_nothing(void **state)
 {
     struct guest *guest = *state;
     one_container(guest, 0);
-    struct guest_resources before = guest_resources(guest);
+    struct guest_resources before = guest_resources_settled(guest);
 
     for (unsigned i = 1; i <= CREATES; i++)
         one_container(guest, i);
@@ -86,6 +86,75 @@ any_call_of_the_inbox_may_fail_around_real_mounts_and_containers(void **state)
     sweep_run(*state, INJECT_CALLS, names);
 }
 
+/* How many processes run in the container, whoever started them. */
+static size_t
+processes_of(struct sweep *s)
+{
+    static const Gcs__V1__PropertyType types[] = {GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST};
+    struct gcs_error err = {0};
+    Gcs__V1__Response *response = NULL;
+    if (gcs_get_properties(s->host, s->id, types, 1, &response, &err) != GCS_OK)
+        fail_msg("%s", err.message);
+    size_t count = 0;
+    for (size_t i = 0; i < response->get_properties->n_processes; i++)
+        count += !response->get_properties->processes[i]->exited;
+    gcs_response_free(response);
+    return count;
+}
+
+static void
+await_init_alone(struct sweep *s, const char *what)
+{
+    int64_t deadline_ns = clock_now_ns() + GATE_PATIENCE_NS;
+    while (processes_of(s) != 1)
+        if (clock_now_ns() > deadline_ns)
+            fail_msg("%s: %zu processes", what, processes_of(s));
+}
+
+/* Executes what runs until it is ended, while calls `first` to `last` that open a file fail. False: there was no
+ * such call. */
+static bool
+exec_and_end(struct sweep *s, unsigned first, unsigned last, unsigned *refused)
+{
+    static const char *const cat[] = {"cat", NULL};
+    struct gcs_error err = {0};
+    struct test_process process;
+    struct gcs_exit ended;
+    uint32_t id;
+    char what[64];
+    process_init(&process, cat);
+    inject_arm(s->inject, INJECT_CALLS, "|open|openat|fopen|", first, last);
+    enum gcs_status status = gcs_exec(s->host, s->id, &process.process, &id, &err);
+    unsigned failed = inject_disarm(s->inject);
+    snprintf(what, sizeof what, "exec, when opens %u to %u failed", first, last);
+    *refused += status != GCS_OK;
+    gcs_error_clear(&err);
+    if (status == GCS_OK) {
+        assert_int_equal(GCS_OK, gcs_signal(s->host, s->id, id, GCS__V1__SIGNAL__SIGNAL_TERMINATE, &err));
+        assert_int_equal(GCS_OK, gcs_wait(s->host, s->id, id, GCS_WAIT_FOREVER, &ended, &err));
+    }
+    await_init_alone(s, what);
+    return failed > 0;
+}
+
+/* Among these calls are those that read the pid of what runs by then. */
+static void
+an_exec_that_fails_for_want_of_descriptors_leaves_no_process(void **state)
+{
+    struct sweep *s = *state;
+    unsigned refused = 0, refused_twice = 0, first;
+    sweep_go(s, STARTED, "the container");
+
+    for (first = 1; exec_and_end(s, first, first, &refused); first++)
+        exec_and_end(s, first, first + 1, &refused_twice);
+
+    print_message("each of %u opens failed once: %u refusals; two in a row: %u\n", first - 1, refused,
+                  refused_twice);
+    assert_true(refused > 0);
+    assert_true(refused_twice > refused); /* the spare descriptor is of use once */
+    sweep_go(s, NOTHING, "the container");
+}
+
 static int
 setup(void **state)
 {
@@ -106,6 +175,8 @@ main(void)
         cmocka_unit_test_setup_teardown(any_call_of_the_sidecar_may_fail_around_real_mounts,
                                         sweep_setup_real_sidecar, sweep_teardown),
         cmocka_unit_test_setup_teardown(any_call_of_the_inbox_may_fail_around_real_mounts_and_containers,
+                                        sweep_setup_real_inbox, sweep_teardown),
+        cmocka_unit_test_setup_teardown(an_exec_that_fails_for_want_of_descriptors_leaves_no_process,
                                         sweep_setup_real_inbox, sweep_teardown),
     };
     if (!real_guest_is_possible())

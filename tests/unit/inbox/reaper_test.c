@@ -161,10 +161,63 @@ a_command_that_cannot_start_is_refused_and_never_ends(void **state)
     int ends[3] = {0, 1, 2};
     struct spawn_options options = {.path = "/no/such/program", .argv = argv, .envp = envp, .ends = ends};
 
-    assert_int_equal(command_run(&command, &options, fixture->reaper, fixture->timers, on_end, fixture, &err),
+    assert_int_equal(command_run(&command, &options, fixture->reaper, fixture->timers, COMMAND_TIME_MS,
+                                 on_end, fixture, &err),
                      STATUS_NOT_FOUND);
 
     assert_int_equal(fixture->ended.count, 0);
+}
+
+/* Runs a script as a command; the code it ends with. */
+static int
+run(struct fixture *fixture, const char *script, uint32_t time_ms)
+{
+    struct command command;
+    struct error err;
+    char shell[] = "sh", option[] = "-c", *copy = strdup(script);
+    char *argv[] = {shell, option, copy, NULL}, *envp[] = {NULL};
+    int ends[3] = {0, 1, 2};
+    size_t before = gate_count(&fixture->ended);
+    struct spawn_options options = {
+        .path = "/bin/sh", .argv = argv, .envp = envp, .ends = ends, .session = true};
+    assert_int_equal(
+        command_run(&command, &options, fixture->reaper, fixture->timers, time_ms, on_end, fixture, &err),
+        STATUS_OK);
+    free(copy);
+    assert_true(gate_wait(&fixture->ended, before + 1));
+    return fixture->code;
+}
+
+static void
+a_command_is_killed_when_its_time_is_over(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(128 + SIGKILL, run(fixture, "exec /bin/sleep 1000", 100));
+
+    assert_int_equal(7, run(fixture, "exit 7", COMMAND_TIME_MS)); /* and no other is */
+    assert_int_equal(2, gate_count(&fixture->ended));
+}
+
+static void
+children_that_nobody_watches_are_killed_and_no_others(void **state)
+{
+    struct fixture *fixture = *state;
+    struct reaper_watch watch, late;
+    struct error err;
+    uint64_t mark = reaper_mark(fixture->reaper);
+    pid_t watched = start("exec /bin/sleep 1000"), stray = start("exec /bin/sleep 1000");
+    assert_int_equal(reaper_watch(fixture->reaper, &watch, watched, mark, on_end, fixture, &err), STATUS_OK);
+    const pid_t pids[] = {watched, stray, getpid(), getppid()};
+
+    assert_int_equal(1, reaper_kill_unwatched(fixture->reaper, pids, sizeof pids / sizeof pids[0]));
+
+    assert_int_equal(reaper_watch(fixture->reaper, &late, stray, mark, on_end, fixture, &err), STATUS_OK);
+    assert_true(gate_wait(&fixture->ended, 1));
+    assert_int_equal(128 + SIGKILL, fixture->code);
+    assert_int_equal(reaper_signal(fixture->reaper, &watch, SIGTERM, false, &err), STATUS_OK);
+    assert_true(gate_wait(&fixture->ended, 2));
+    assert_int_equal(128 + SIGTERM, fixture->code);
 }
 
 static void
@@ -196,6 +249,8 @@ main(void)
         CASE(an_exit_before_the_watch_is_not_missed),
         CASE(an_orphan_becomes_ours_and_is_told),
         CASE(a_command_that_cannot_start_is_refused_and_never_ends),
+        CASE(a_command_is_killed_when_its_time_is_over),
+        CASE(children_that_nobody_watches_are_killed_and_no_others),
         CASE(a_child_has_default_signals_and_only_its_three_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
