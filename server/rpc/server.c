@@ -313,6 +313,12 @@ rpc_server_heartbeats(struct rpc_server *server, heartbeat_visit_fn *visit, void
         visit(arg, &listener->heartbeat, "a receiver");
 }
 
+bool
+rpc_server_is_full(struct rpc_server *server)
+{
+    return sessions_are_full(server->sessions);
+}
+
 size_t
 rpc_server_under_way(struct rpc_server *server)
 {

@@ -63,6 +63,9 @@ void rpc_server_stop(struct rpc_server *server);
 /* Visits the heartbeats of the receivers, which live as long as the server; once it listens everywhere. */
 void rpc_server_heartbeats(struct rpc_server *server, heartbeat_visit_fn *visit, void *arg);
 
+/* Whether nobody can open a session now. */
+bool rpc_server_is_full(struct rpc_server *server);
+
 /* Requests received and not yet ended. */
 size_t rpc_server_under_way(struct rpc_server *server);
 

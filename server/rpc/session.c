@@ -254,16 +254,33 @@ sessions_free(struct sessions *sessions)
     free(sessions);
 }
 
-/* At the bound the session that has rested longest and owes its client nothing makes room. */
-static void
-make_room(struct sessions *sessions, struct outgoing **list) REQUIRES(sessions->state.lock)
+/* The session that has rested longest and owes its client nothing; NULL: none. */
+static struct session *
+rested_longest(struct sessions *sessions) REQUIRES(sessions->state.lock)
 {
     struct session *session, *after, *oldest = NULL;
     HASH_ITER(hh, sessions->state.table, session, after)
     if (!session->entries && (!oldest || session->used_ns < oldest->used_ns))
         oldest = session;
+    return oldest;
+}
+
+/* At the bound that one makes room. */
+static void
+make_room(struct sessions *sessions, struct outgoing **list) REQUIRES(sessions->state.lock)
+{
+    struct session *oldest = rested_longest(sessions);
     if (oldest)
         session_end(sessions, oldest, list);
+}
+
+bool
+sessions_are_full(struct sessions *sessions)
+{
+    mutex_lock(&sessions->state.lock);
+    bool full = sessions->state.count >= LIMIT_SESSIONS && !rested_longest(sessions);
+    mutex_unlock(&sessions->state.lock);
+    return full;
 }
 
 enum status

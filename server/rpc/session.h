@@ -75,6 +75,9 @@ bool session_repeat(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES
 void session_acknowledge(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES], uint64_t through,
                          const uint64_t *listed, size_t listed_count);
 
+/* Whether session_open() would be refused now: LIMIT_SESSIONS are open, and each owes its client something. */
+bool sessions_are_full(struct sessions *sessions);
+
 /* Ends every session but this one, as if their leases were over. */
 void sessions_end_others(struct sessions *sessions, const uint8_t id[SESSION_ID_BYTES]);
 

@@ -27,6 +27,7 @@ health_look(struct sidecar *sidecar, struct health *ret)
     add(ret, ret->inconsistent, "an undo has failed; creates and mounts are refused");
     add(ret, rpc_server_under_way(sidecar->server) >= LIMIT_ADMITTED_REQUESTS,
         "so many requests are under way that new ones are refused");
+    add(ret, rpc_server_is_full(sidecar->server), "so many sessions are open that nobody can open another");
     add(ret, sidecar->decision_log && decision_log_is_failing(sidecar->decision_log),
         "the decision log cannot be written; its lines are lost");
     add(ret, sidecar->watchdog && watchdog_stuck(sidecar->watchdog) > 0, "a thread does not move");

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "server/base/clock.h"
+#include "server/rpc/server_internal.h"
 #include "server/service/watchdog.h"
 #include "tests/integration/sidecar_fixture.h"
 #include "tests/unit/service/http_get.h"
@@ -121,6 +122,44 @@ requests_that_are_refused_for_their_number_are_said(void **state)
         gcs_disconnect(hosts[i]);
 }
 
+static void
+drop(const struct route *route, const void *bytes, size_t size)
+{
+    (void)route;
+    (void)bytes;
+    (void)size;
+}
+
+/* Clients that were answered and never said so, as many as there may be sessions; straight into the sidecar's
+ * table, where they cost neither connections nor threads. */
+static void
+a_table_full_of_sessions_is_said(void **state)
+{
+    static const struct listener_ops nowhere = {.prefix = "test://", .send = drop};
+    struct listener listener = {.ops = &nowhere};
+    struct route route = {.listener = &listener};
+    struct sidecar_fixture *f = *state;
+    uint8_t id[SESSION_ID_BYTES];
+    char address[160];
+    struct error err;
+    fixture_start_with_endpoint(f, address, sizeof address);
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
+    must_become(address, "ready\n");
+    struct sessions *sessions = f->sidecar->server->sessions;
+
+    for (size_t i = 0; i < LIMIT_SESSIONS; i++) { /* the host's makes room: it is owed nothing */
+        struct session_entry *entry;
+        assert_int_equal(STATUS_OK, session_open(sessions, LIMIT_ANSWER_BYTES, id, &err));
+        assert_int_equal(STATUS_OK, session_admit(sessions, id, 1, &route, &entry, &err));
+        session_answer(entry, calloc(1, 16), 16);
+    }
+
+    must_become(address, "so many sessions are open that nobody can open another\n");
+    session_acknowledge(sessions, id, 1, NULL, 0);
+    must_become(address, "ready\n");
+    sessions_end_others(sessions, id); /* nothing is to be sent to the listener any more */
+}
+
 /* The disk is full: no file of this process may grow. */
 static void
 a_decision_log_that_cannot_be_written_is_said(void **state)
@@ -192,6 +231,7 @@ main(void)
         TEST(what_is_missing_is_said_all_together),
         TEST(an_inbox_that_is_connected_and_silent_is_said),
         TEST(requests_that_are_refused_for_their_number_are_said),
+        TEST(a_table_full_of_sessions_is_said),
         TEST(a_decision_log_that_cannot_be_written_is_said),
         TEST(a_thread_that_does_not_move_is_said),
     };

@@ -116,11 +116,13 @@ ending_a_session_makes_room_in_a_full_table(void **state)
     while (atomic_load(&f->app.runs) < LIMIT_SESSIONS && clock_now_ns() < end_ns)
         sched_yield();
     assert_int_equal(LIMIT_SESSIONS, atomic_load(&f->app.runs));
+    assert_true(rpc_server_is_full(f->server));
     assert_false(client_negotiate(&client));
 
     Gcs__V1__Request end = end_request(&client);
     assert_call(&client, &end, STATUS_OK, "");
 
+    assert_false(rpc_server_is_full(f->server));
     assert_true(client_negotiate(&client));
     client_close(&client);
     client_close(&owed);

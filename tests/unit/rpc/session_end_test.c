@@ -113,6 +113,8 @@ at_the_bound_the_session_that_rested_longest_makes_room(void **state)
         assert_int_equal(session_open(f->sessions, ANSWER_MAX, ids[i], &err), STATUS_OK);
     session_acknowledge(f->sessions, ids[1], 0, NULL, 0); /* used a moment ago: now 2 rested longest */
 
+    assert_false(sessions_are_full(f->sessions));
+
     assert_int_equal(session_open(f->sessions, ANSWER_MAX, more, &err), STATUS_OK);
 
     assert_int_equal(figures(f).sessions, LIMIT_SESSIONS);
@@ -134,10 +136,14 @@ at_the_bound_nobody_is_put_out_who_is_owed_an_answer(void **state)
         answer(admit_to(f, id, 1, (uint32_t)i), 1, 16);
     }
 
+    assert_true(sessions_are_full(f->sessions));
+
     assert_int_equal(session_open(f->sessions, ANSWER_MAX, id, &err), STATUS_RESOURCE_EXHAUSTED);
 
+    assert_non_null(strstr(err.text, "1024 sessions are open"));
     assert_int_equal(figures(f).kept, LIMIT_SESSIONS);
     acknowledge(f, 1);
+    assert_false(sessions_are_full(f->sessions));
     assert_int_equal(session_open(f->sessions, ANSWER_MAX, id, &err), STATUS_OK);
     assert_refused(f, 2, STATUS_UNAVAILABLE);
 }
