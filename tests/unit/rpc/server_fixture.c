@@ -159,6 +159,12 @@ policy_is_set(void *app)
     return atomic_load(&((struct app *)app)->policy_is_set);
 }
 
+static bool
+is_ready(void *app)
+{
+    return !atomic_load(&((struct app *)app)->is_unready);
+}
+
 #define ROW(arm_, handler_, bytes_, ...)                                                                     \
     {                                                                                                        \
         .arm = GCS__V1__REQUEST__BODY_##arm_, .name = #arm_, .policy_point = "none: a test",                 \
@@ -248,6 +254,7 @@ serve(struct fixture *f, bool accepts_approval)
         .module_name = "test",
         .accepts_approval = accepts_approval,
         .policy_is_set = policy_is_set,
+        .is_ready = is_ready,
         .app = &f->app,
     };
     return rpc_server_start(&config, &f->server, &err) == STATUS_OK &&

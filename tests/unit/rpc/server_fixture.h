@@ -40,8 +40,9 @@
  */
 struct app {
     atomic_bool policy_is_set;
-    atomic_uint runs;  /* requests that reached a handler */
-    atomic_uint reads; /* of these, ReadStream */
+    atomic_bool is_unready; /* the server's owner is not ready yet */
+    atomic_uint runs;       /* requests that reached a handler */
+    atomic_uint reads;      /* of these, ReadStream */
 
     struct {
         struct mutex lock;

@@ -411,6 +411,42 @@ the_refusal_of_an_unknown_session_names_it(void **state)
 }
 
 static void
+until_its_owner_is_ready_a_server_answers_only_what_needs_no_policy(void **state)
+{
+    struct fixture *f = *state;
+    struct client client = open_client(f, true);
+    atomic_store(&f->app.is_unready, true);
+
+    Gcs__V1__Request start = start_request(&client, CONTAINER);
+    assert_call(&client, &start, STATUS_UNAVAILABLE, "START_CONTAINER: it is not known yet which containers");
+    assert_int_equal(atomic_load(&f->app.runs), 0);
+    assert_call(&client, &start, STATUS_UNAVAILABLE, "it is not known yet"); /* the kept answer */
+    Gcs__V1__Request ping = ping_request(&client);
+    assert_call(&client, &ping, STATUS_OK, "");
+    Gcs__V1__Request policy = policy_request(&client);
+    assert_call(&client, &policy, STATUS_OK, "");
+
+    atomic_store(&f->app.is_unready, false);
+    start = start_request(&client, CONTAINER);
+    assert_call(&client, &start, STATUS_OK, "");
+    assert_int_equal(atomic_load(&f->app.runs), 3);
+    client_close(&client);
+}
+
+static void
+without_a_policy_that_is_the_reason_although_the_owner_is_not_ready_either(void **state)
+{
+    struct fixture *f = *state;
+    struct client client = open_client(f, true);
+    atomic_store(&f->app.is_unready, true);
+
+    Gcs__V1__Request start = start_request(&client, CONTAINER);
+    assert_call(&client, &start, STATUS_FAILED_PRECONDITION, "no security policy is set");
+
+    client_close(&client);
+}
+
+static void
 the_envelope_is_checked_before_a_handler_runs(void **state)
 {
     struct fixture *f = *state;
@@ -1059,6 +1095,8 @@ main(void)
         TEST(a_request_larger_than_its_method_takes_is_refused),
         TEST(a_request_without_its_session_does_not_run),
         TEST(the_refusal_of_an_unknown_session_names_it),
+        TEST(until_its_owner_is_ready_a_server_answers_only_what_needs_no_policy),
+        TEST_APPROVAL(without_a_policy_that_is_the_reason_although_the_owner_is_not_ready_either),
         TEST(the_envelope_is_checked_before_a_handler_runs),
         TEST(an_approval_is_refused_unless_the_server_is_the_inbox),
         TEST_APPROVAL(an_approval_is_accepted_by_the_inbox),
