@@ -59,10 +59,9 @@ program_find(const Gcs__V1__Process *spec, char ret[LIMIT_PATH_BYTES + 1], struc
 }
 
 enum status
-guest_exec(struct inbox *inbox, const Gcs__V1__Process *spec, const int child_ends[3], pid_t *ret,
-           int *ret_terminal, struct error *err)
+guest_exec(const Gcs__V1__Process *spec, const int child_ends[3], pid_t *ret, int *ret_terminal,
+           struct error *err)
 {
-    (void)inbox;
     char directory[LIMIT_PATH_BYTES + 1], program[LIMIT_PATH_BYTES + 1], terminal[CONSOLE_PATH_MAX];
     struct oci_user user;
     TRY(oci_process_check(spec, err));

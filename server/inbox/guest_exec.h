@@ -5,8 +5,10 @@
 #ifndef SERVER_INBOX_GUEST_EXEC_H
 #define SERVER_INBOX_GUEST_EXEC_H
 
+#include <sys/types.h>
+
 #include "gcs/v1/container.pb-c.h"
-#include "server/inbox/state.h"
+#include "server/base/error.h"
 
 /*
  * Starts the program in a session of its own.
@@ -19,7 +21,7 @@
  *   STATUS_INVALID_ARGUMENT  the spec, or another user than root: the guest's programs run as root
  *   STATUS_NOT_FOUND         no such program or directory
  */
-MUST_CHECK enum status guest_exec(struct inbox *inbox, const Gcs__V1__Process *spec, const int child_ends[3],
-                                  pid_t *ret, int *ret_terminal, struct error *err);
+MUST_CHECK enum status guest_exec(const Gcs__V1__Process *spec, const int child_ends[3], pid_t *ret,
+                                  int *ret_terminal, struct error *err);
 
 #endif

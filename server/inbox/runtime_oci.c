@@ -331,8 +331,7 @@ static void
 exec_in_guest(struct runtime_call *call)
 {
     struct process *process = call->process;
-    call->status = guest_exec(call->back_end.inbox, call->spec, call->child_ends, &process->pid,
-                              &call->terminal_fd, &call->err);
+    call->status = guest_exec(call->spec, call->child_ends, &process->pid, &call->terminal_fd, &call->err);
     if (call->status == STATUS_OK) {
         leftovers_note_program(call->back_end.inbox, process->pid);
         call->status = reaper_watch(call->back_end.inbox->reaper, &process->watch, process->pid,

@@ -58,7 +58,8 @@ spawn(const struct spawn_options *options, pid_t *ret, struct error *err)
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (failure != 0)
-        return error_set(err, status_of_errno(failure), failure, "start '%s'", options->path);
+        return error_set(err, status_of_errno(failure), failure, "start '%s' in '%s'", options->path,
+                         options->directory ? options->directory : ".");
     *ret = pid;
     return STATUS_OK;
 }
