@@ -90,7 +90,7 @@ what_runs_when_its_session_ends_goes_on_for_nobody_and_what_waits_for_its_turn_n
     assert_true(app_wait_parked(&f->app, 1));
 
     assert_call(&client, &end, STATUS_OK, "");
-    assert_int_equal(2, rpc_server_under_way(f->server));
+    assert_true(fixture_wait_under_way(f, 2));
     app_finish(app_take(&f->app));
 
     assert_true(fixture_wait_under_way(f, 0));
