@@ -162,13 +162,7 @@ handle_write_stream(struct request *req)
     struct stream *stream = stream_new(req);
     if (!stream)
         return;
-    enum status status = STATUS_OK;
-    if (req->call->write_stream->data.len > LIMIT_STREAM_CHUNK_BYTES)
-        status = error_set(&err, STATUS_INVALID_ARGUMENT, 0, "write_stream.data exceeds %d bytes",
-                           LIMIT_STREAM_CHUNK_BYTES);
-    if (status == STATUS_OK)
-        status = open_stream(stream, req->call->write_stream->process_id, &err);
-    if (status != STATUS_OK) {
+    if (open_stream(stream, req->call->write_stream->process_id, &err) != STATUS_OK) {
         stream_reject(stream, &err);
         return;
     }
