@@ -50,13 +50,39 @@ item_write(int directory_fd, const char *name, const struct security_context_ite
     return STATUS_OK;
 }
 
+/* Where the directory is: everything happens to that name in what is held here. */
+struct place {
+    const char *path;
+    int parent_fd;
+    const char *name;
+};
+
+#define PLACE_EMPTY ((struct place){.parent_fd = -1})
+
+static void
+place_done(struct place *place)
+{
+    fd_closep(&place->parent_fd);
+}
+
+static enum status
+place_init(struct place *place, const char *path, struct error *err)
+{
+    place->path = path;
+    place->parent_fd = fd_open_parent(path, &place->name);
+    return place->parent_fd >= 0 ? STATUS_OK
+                                 : error_set(err, status_of_errno(errno), errno,
+                                             "open the directory of the security context '%s'", path);
+}
+
 /* Opens the directory, which must be ours alone to write to. */
 static enum status
-directory_open(const char *path, int *ret, struct error *err)
+directory_open(const struct place *place, int *ret, struct error *err)
 {
     struct stat info;
+    const char *path = place->path;
     CLEANUP(fd_closep)
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(place->parent_fd, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return error_set(err, STATUS_FAILED_PRECONDITION, errno, "open the security context '%s'", path);
     if (fstat(fd, &info) < 0 || info.st_uid != geteuid() || (info.st_mode & 0022) != 0)
@@ -92,12 +118,15 @@ files_write(int fd, const struct security_context_content *content, struct error
 enum status
 security_context_write(const char *path, const struct security_context_content *content, struct error *err)
 {
+    CLEANUP(place_done)
+    struct place place = PLACE_EMPTY;
     CLEANUP(fd_closep)
     int fd = -1;
     struct error ignored;
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+    TRY(place_init(&place, path, err));
+    if (mkdirat(place.parent_fd, place.name, 0755) < 0 && errno != EEXIST)
         return error_set(err, status_of_errno(errno), errno, "make the security context '%s'", path);
-    TRY(directory_open(path, &fd, err));
+    TRY(directory_open(&place, &fd, err));
     enum status status = files_write(fd, content, err);
     if (status != STATUS_OK) {
         enum status cleared = files_clear(fd, &ignored);
@@ -109,11 +138,14 @@ security_context_write(const char *path, const struct security_context_content *
 void
 security_context_remove(const char *path)
 {
+    CLEANUP(place_done)
+    struct place place = PLACE_EMPTY;
     CLEANUP(fd_closep)
     int fd = -1;
     struct error ignored;
-    if (directory_open(path, &fd, &ignored) == STATUS_OK && files_clear(fd, &ignored) == STATUS_OK)
-        rmdir(path);
+    if (place_init(&place, path, &ignored) == STATUS_OK &&
+        directory_open(&place, &fd, &ignored) == STATUS_OK && files_clear(fd, &ignored) == STATUS_OK)
+        unlinkat(place.parent_fd, place.name, AT_REMOVEDIR);
 }
 
 /* -- a container's -- */
@@ -148,9 +180,12 @@ enum status
 security_context_place(const struct security_context_source *source, int parent_fd, const char *name,
                        struct error *err)
 {
+    CLEANUP(place_done)
+    struct place place = PLACE_EMPTY;
     CLEANUP(fd_closep)
     int from_fd = -1;
-    TRY(directory_open(source->directory, &from_fd, err));
+    TRY(place_init(&place, source->directory, err));
+    TRY(directory_open(&place, &from_fd, err));
     if (mkdirat(parent_fd, name, 0755) < 0)
         return error_set(err, status_of_errno(errno), errno, "make directory '%s'", name);
     CLEANUP(fd_closep)

@@ -39,13 +39,15 @@ struct security_context_content {
  * Writes the directory `path` anew; it is made when it is missing, its parent must be there. Files of a
  * predecessor are replaced, not changed: containers that have them keep them.
  *
+ * NOT_FOUND            its parent is not there
  * FAILED_PRECONDITION  `path` is no directory of ours
  * After a failure none of the files is left.
  */
 MUST_CHECK enum status
 security_context_write(const char *path, const struct security_context_content *content, struct error *err);
 
-/* Removes what security_context_write() made. What is not there, or cannot be removed, stays. */
+/* Removes what security_context_write() made, in this run of the program or another. What is not there, is not ours, or
+ * cannot be removed stays. */
 void security_context_remove(const char *path);
 
 /* One container's. */

@@ -107,6 +107,21 @@ a_link_is_not_followed(void **state)
 }
 
 static void
+a_place_without_a_directory_above_it_is_refused(void **state)
+{
+    struct sandbox_fixture *fixture = *state;
+    char path[200];
+    snprintf(path, sizeof path, "%s/missing/context", fixture->base);
+
+    assert_int_equal(STATUS_NOT_FOUND, security_context_write(path, &all, &fixture->err));
+
+    assert_non_null(strstr(fixture->err.text, path));
+    security_context_remove(path);
+    snprintf(path, sizeof path, "%s/missing", fixture->base);
+    assert_int_equal(-1, access(path, F_OK));
+}
+
+static void
 a_file_in_the_way_is_not_written_to(void **state)
 {
     struct sandbox_fixture *fixture = *state;
@@ -212,6 +227,7 @@ main(void)
         CASE(what_the_host_did_not_give_has_no_file),
         CASE(a_directory_that_others_can_write_to_is_refused),
         CASE(a_link_is_not_followed),
+        CASE(a_place_without_a_directory_above_it_is_refused),
         CASE(a_file_in_the_way_is_not_written_to),
         CASE(a_container_gets_the_files_and_its_own_certificate),
         CASE(between_file_systems_files_are_copied),
