@@ -43,6 +43,20 @@ start_log(struct sidecar *sidecar, const struct sidecar_config *config, struct e
     return STATUS_OK;
 }
 
+/* Once the volume directory's lock says that no other sidecar is at work here: what a predecessor has left belongs to no
+ * policy that is set, and containers have files of their own. */
+static enum status
+start_context(struct sidecar *sidecar, const char *path, struct error *err)
+{
+    if (!path)
+        return STATUS_OK;
+    sidecar->security_context = strdup(path);
+    if (!sidecar->security_context)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
+    security_context_remove(sidecar->security_context);
+    return STATUS_OK;
+}
+
 static enum status
 start_mounts(struct sidecar *sidecar, const struct sidecar_config *config, struct error *err)
 {
@@ -57,6 +71,7 @@ start_mounts(struct sidecar *sidecar, const struct sidecar_config *config, struc
         .keep_leftovers = true, /* containers may stand on them: see rebuild.h */
     };
     TRY(volume_table_open(&options, &sidecar->volumes, &leftovers, err));
+    TRY(start_context(sidecar, config->security_context, err));
     sidecar->removals = removals_start(sidecar);
     return sidecar->removals ? STATUS_OK : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
 }
@@ -110,7 +125,6 @@ sidecar_start(const struct sidecar_config *config, struct sidecar **ret, struct 
     if (!sidecar)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to start");
     sidecar->drain_ns = config->drain_ns;
-    sidecar->security_context = config->security_context ? strdup(config->security_context) : NULL;
     sidecar->watchdog = config->watchdog;
     sidecar->inbox_look_ns = config->inbox_look_ns ? config->inbox_look_ns : INBOX_LOOK_NS;
     sidecar->gate = policy_gate_new(config->host_data);

@@ -5,25 +5,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "server/base/fd.h"
+#include "server/mounts/security_context.h"
 #include "tests/integration/sidecar_fixture.h"
 
 #define OURS "UVM_SECURITY_CONTEXT_DIR=/security-context"
 
 static char context_dir[128]; /* of the running test */
 
+/* The directories alone: the test starts the sidecar. */
+static int
+setup_files(void **state)
+{
+    fixture_setup_files(state);
+    struct sidecar_fixture *f = *state;
+    snprintf(context_dir, sizeof context_dir, "%s/context", f->directory);
+    f->config.security_context = context_dir;
+    return 0;
+}
+
 static int
 setup_with(void **state, bool on)
 {
-    struct sidecar_fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    *state = f;
-    fixture_init(f);
-    snprintf(context_dir, sizeof context_dir, "%s/context", f->directory);
+    setup_files(state);
+    struct sidecar_fixture *f = *state;
     f->config.security_context = on ? context_dir : NULL;
     fixture_start(f);
     assert_true(host_wait_connected(f->host, true));
@@ -196,6 +206,47 @@ a_policy_is_not_set_when_its_context_cannot_be_written(void **state)
     assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
 }
 
+/* What a killed one left, with a file of somebody's in it or without. */
+static void
+what_a_predecessor_left_goes_at_the_start_and_nothing_else(void **state)
+{
+    static const uint8_t text[] = "text";
+    static const struct security_context_content content = {.policy = {text, 4}, .reference_info = {text, 4}};
+    struct sidecar_fixture *f = *state;
+    struct error err;
+    char path[200];
+    assert_int_equal(STATUS_OK, security_context_write(context_dir, &content, &err));
+    fixture_start(f);
+    assert_int_equal(-1, access(context_dir, F_OK));
+    fixture_stop(f);
+    assert_int_equal(STATUS_OK, security_context_write(context_dir, &content, &err));
+    snprintf(path, sizeof path, "%s/somebodys", context_dir);
+    assert_int_equal(0, mkdir(path, 0755));
+
+    fixture_start(f);
+
+    assert_false(exists("security-policy-base64"));
+    assert_false(exists("reference-info-base64"));
+    assert_true(exists("somebodys"));
+    assert_int_equal(0, rmdir(path));
+    set_policy(f);
+    assert_true(exists("security-policy-base64"));
+}
+
+static void
+a_second_sidecar_that_cannot_start_takes_nothing_from_the_first(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    struct sidecar *second = NULL;
+    struct error err;
+    set_policy(f);
+
+    assert_int_not_equal(STATUS_OK, sidecar_start(&f->config, &second, &err));
+
+    assert_null(second);
+    assert_true(exists("security-policy-base64"));
+}
+
 int
 main(void)
 {
@@ -205,6 +256,10 @@ main(void)
         cmocka_unit_test_setup_teardown(what_is_turned_off_is_not_there, setup_off, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_policy_that_is_refused_leaves_nothing, setup_on, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_second_policy_changes_nothing, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_a_predecessor_left_goes_at_the_start_and_nothing_else,
+                                        setup_files, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_second_sidecar_that_cannot_start_takes_nothing_from_the_first,
+                                        setup_on, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_policy_is_not_set_when_its_context_cannot_be_written, setup_on,
                                         fixture_teardown),
     };
