@@ -646,9 +646,38 @@ an_answer_larger_than_the_session_takes_becomes_an_error(void **state)
     assert_string_equal(response->activity_id, GUID);
     assert_non_null(strstr(response->message, "this session takes 983040"));
     client_free(response);
-    request = read_request(&client, &body, LIMIT_ANSWER_BYTES - 200);
-    request.acknowledged_through = 1;
-    assert_call(&client, &request, STATUS_OK, "");
+    client_close(&client);
+}
+
+/* The size of the answer to a read of so many bytes; 0: it was too large. */
+static size_t
+answer_size(struct client *client, uint32_t bytes)
+{
+    Gcs__V1__ReadStream body;
+    Gcs__V1__Request request = read_request(client, &body, bytes);
+    request.acknowledged_through = request.request_id - 1;
+    Gcs__V1__Response *response = client_call(client, &request);
+    assert_non_null(response);
+    assert_int_equal(response->request_id, request.request_id);
+    size_t size = response->status == STATUS_OK ? gcs__v1__response__get_packed_size(response) : 0;
+    if (size == 0 && (response->status != STATUS_RESOURCE_EXHAUSTED ||
+                      !strstr(response->message, "the answer has 983041 bytes, this session takes 983040")))
+        fail_msg("%s", response->message);
+    client_free(response);
+    return size;
+}
+
+static void
+an_answer_of_exactly_what_the_session_takes_comes_and_one_byte_more_is_refused(void **state)
+{
+    struct client client = open_client(*state, true);
+    /* What is not data has the same length each time. */
+    size_t rest = answer_size(&client, LIMIT_ANSWER_BYTES - 1000) - (LIMIT_ANSWER_BYTES - 1000);
+    uint32_t most = (uint32_t)(LIMIT_ANSWER_BYTES - rest);
+
+    assert_int_equal(answer_size(&client, most), LIMIT_ANSWER_BYTES);
+    assert_int_equal(answer_size(&client, most + 1), 0);
+    assert_int_equal(answer_size(&client, most), LIMIT_ANSWER_BYTES); /* the connection works on */
     client_close(&client);
 }
 
@@ -1105,6 +1134,7 @@ main(void)
         TEST(a_parked_request_is_answered_when_its_outcome_comes),
         TEST(a_request_that_ends_without_an_answer_is_an_internal_error),
         TEST(an_answer_larger_than_the_session_takes_becomes_an_error),
+        TEST(an_answer_of_exactly_what_the_session_takes_comes_and_one_byte_more_is_refused),
         TEST(requests_of_one_container_go_one_by_one_others_pass_them),
         TEST(a_request_for_all_keys_waits_for_those_before_it_and_holds_back_those_after),
         TEST(a_wait_that_gave_its_keys_back_holds_nobody_up),
