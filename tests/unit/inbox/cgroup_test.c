@@ -1,17 +1,25 @@
-/* Control groups of both versions, from a copy of what the kernel shows. */
+/*
+ * Control groups of both versions, from a copy of what the kernel shows, and version 2 as this kernel has it: in a mount
+ * of the test's own, with whatever controllers version 1 has left to it. What a machine gives all of them to version 1
+ * leaves is CPU time and processes, which version 2 counts without any; the rest is then held to be told as 0.
+ */
 #include "server/inbox/cgroup.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "server/base/clock.h"
 #include "server/inbox/tree.h"
 
 struct fixture {
@@ -159,6 +167,120 @@ version_2_has_one_directory_for_all(void **state)
     assert_int_equal(figures.memory_peak_bytes, 1500);
 }
 
+/* -- the kernel's own version 2 -- */
+
+struct real {
+    struct fixture *fixture;
+    char group[96]; /* the directory of a group that is ours */
+};
+
+static void
+write_pid(const char *group)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/cgroup.procs", group);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fprintf(file, "%d", (int)getpid());
+    if (fclose(file) != 0)
+        fail_msg("enter '%s': %s", group, strerror(errno));
+}
+
+/* Whether the group's own files have the controller. */
+static bool
+controlled(const struct real *real, const char *file)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", real->group, file);
+    return access(path, F_OK) == 0;
+}
+
+/* A proc as it is where there is no version 1: of this process, the group and its mount alone. */
+static void
+put_proc(const struct real *real)
+{
+    char text[256], name[64];
+    snprintf(text, sizeof text, "1 1 0:1 / %s/real rw - cgroup2 none rw\n", real->fixture->dir);
+    put(real->fixture, "proc/self/mountinfo", text);
+    snprintf(name, sizeof name, "proc/%d/cgroup", (int)getpid());
+    snprintf(text, sizeof text, "0::%s\n", real->group + strlen(real->fixture->dir) + strlen("/real"));
+    put(real->fixture, name, text);
+}
+
+/* Mounts version 2 for this process alone and enters a group of its own; false: it cannot be done here. */
+static bool
+real_begin(struct real *real, struct fixture *fixture)
+{
+    char root[64];
+    real->fixture = fixture;
+    snprintf(root, sizeof root, "%s/real", fixture->dir);
+    snprintf(real->group, sizeof real->group, "%s/gcs-cgroup-test-%d", root, (int)getpid());
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mkdir(root, 0755) < 0 ||
+        mount("none", root, "cgroup2", 0, NULL) < 0)
+        return false;
+    if (mkdir(real->group, 0755) == 0)
+        return true;
+    umount(root);
+    return false;
+}
+
+static void
+real_end(const struct real *real)
+{
+    char root[64];
+    snprintf(root, sizeof root, "%s/real", real->fixture->dir);
+    write_pid(root);
+    assert_int_equal(rmdir(real->group), 0);
+    assert_int_equal(umount(root), 0);
+}
+
+static void
+version_2_of_this_kernel_tells_what_a_process_uses(void **state)
+{
+    struct error err;
+    struct cgroup cgroup;
+    struct cgroup_figures before, after;
+    struct real real;
+    if (!real_begin(&real, *state)) {
+        print_message("skipped: needs root, and a version 2 that can be mounted\n");
+        skip();
+    }
+    put_proc(&real);
+    assert_int_equal(cgroup_find(real.fixture->proc, getpid(), &cgroup, &err), STATUS_OK);
+    cgroup_read(&cgroup, &before);
+    write_pid(real.group);
+
+    int64_t deadline_ns = clock_now_ns() + 20 * NS_PER_S;
+    do
+        cgroup_read(&cgroup, &after);
+    while (after.cpu_total_ns < 20 * NS_PER_MS && clock_now_ns() < deadline_ns);
+    pid_t pids[2] = {0, 0};
+    size_t count = cgroup_processes(&cgroup, pids, 2);
+    bool has_memory = controlled(&real, "memory.current"), has_io = controlled(&real, "io.stat");
+    real_end(&real);
+
+    print_message("cpu %.1f ms, memory %s, io %s\n", (double)after.cpu_total_ns / NS_PER_MS,
+                  has_memory ? "counted" : "is version 1's", has_io ? "counted" : "is version 1's");
+    assert_true(cgroup.unified);
+    assert_string_equal(cgroup.cpu, real.group);
+    assert_int_equal(before.cpu_total_ns, 0);
+    assert_int_equal(before.processes, 0);
+    assert_true(after.cpu_total_ns >= 20 * NS_PER_MS);
+    assert_true(after.cpu_user_ns > 0 || after.cpu_kernel_ns > 0);
+    assert_true(after.cpu_user_ns <= after.cpu_total_ns && after.cpu_kernel_ns <= after.cpu_total_ns);
+    assert_int_equal(after.processes, 1);
+    assert_int_equal(count, 1);
+    assert_int_equal(pids[0], getpid());
+    assert_int_equal(after.memory_limit_bytes, 0);
+    if (!has_memory)
+        assert_int_equal(after.memory_bytes + after.memory_peak_bytes + after.memory_working_set_bytes, 0);
+    if (!has_io)
+        assert_int_equal(after.read_bytes + after.write_bytes, 0);
+    cgroup_read(&cgroup, &after); /* its group is gone */
+    assert_int_equal(after.cpu_total_ns, 0);
+}
+
 static void
 a_group_that_is_gone_has_used_nothing(void **state)
 {
@@ -212,6 +334,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(version_1_has_a_directory_for_each_controller),
         CASE(version_2_has_one_directory_for_all),
+        CASE(version_2_of_this_kernel_tells_what_a_process_uses),
         CASE(sweeping_takes_empty_groups_of_one_container_alone),
         CASE(a_group_that_is_gone_has_used_nothing),
     };
