@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/magic.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -838,7 +840,9 @@ guest_groups(const char *container_id)
     struct dirent *entry;
     while (directory && (entry = readdir(directory))) {
         snprintf(path, sizeof path, "/sys/fs/cgroup/%s/gcs-%s", entry->d_name, container_id);
-        count += guest_path_exists(path);
+        struct statfs info; /* crun makes a plain directory for a hierarchy that is not mounted */
+        count += statfs(path, &info) == 0 &&
+                 (info.f_type == CGROUP_SUPER_MAGIC || info.f_type == CGROUP2_SUPER_MAGIC);
     }
     if (directory)
         closedir(directory);

@@ -276,11 +276,11 @@ only_a_running_container_and_an_existing_source_make_a_mount(void **state)
 int
 main(void)
 {
-    if (!guest_can_runc()) {
+    if (guest_use_runtime("runc")) {
         printf("needs root and runc\n");
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_runc, guest_teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_real, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(a_directory_is_seen_from_both_sides_in_a_place_that_is_made_for_it),
         CASE(what_is_mounted_read_only_cannot_be_written),

@@ -188,7 +188,7 @@ nothing_of_a_namespace_is_left_by_an_inbox_that_ends_or_by_one_that_is_killed(vo
         assert_int_equal(guest_run(guest, GUEST_ID_A, &init), STATUS_OK);
         guest_end(guest, round == 0 ? SIGKILL : SIGTERM);
         if (round == 0)
-            guest_restart(guest, &guest_runc);
+            guest_restart(guest, &guest_real);
         assert_int_equal(guest_mounts(guest), 0);
     }
     assert_int_equal(guest_adapters(), 0);
@@ -197,11 +197,11 @@ nothing_of_a_namespace_is_left_by_an_inbox_that_ends_or_by_one_that_is_killed(vo
 int
 main(void)
 {
-    if (!guest_can_runc() || unshare(CLONE_NEWNET) != 0) {
+    if (guest_use_runtime("runc") || unshare(CLONE_NEWNET) != 0) {
         printf("needs root and runc\n");
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_runc, guest_teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_real, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(containers_of_one_namespace_share_its_adapter_and_its_loopback_and_reach_the_guest),
         CASE(an_unknown_namespace_is_not_entered_and_a_failed_create_leaves_it),

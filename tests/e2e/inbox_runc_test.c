@@ -1,4 +1,8 @@
-/* The inbox with the real runc: what containers do, and that nothing of them stays. */
+/*
+ * The inbox with a real runtime: what containers do, and that nothing of them stays.
+ *
+ *     inbox_runc_test [runc | crun]
+ */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -516,7 +520,7 @@ a_successor_removes_what_a_killed_inbox_left_and_reports_it(void **state)
     assert_true(guest_mounts(guest) > 0);
     assert_true(guest_groups(GUEST_ID_A) > 0);
 
-    guest_restart(guest, &guest_runc);
+    guest_restart(guest, &guest_real);
 
     nothing_is_left(guest, GUEST_ID_A);
     assert_int_equal(guest_groups(GUEST_ID_B), 0);
@@ -538,7 +542,7 @@ static void
 a_standalone_inbox_verifies_layers_and_lets_the_host_make_directories(void **state)
 {
     struct guest *guest = *state;
-    static const struct guest_options standalone = {.runtime = "runc", .standalone = true};
+    const struct guest_options standalone = {.runtime = guest_real.runtime, .standalone = true};
     char digest[65] = "", path[256], source[] = "sandbox:///a/b", destination[] = "/data", bind[] = "bind";
     guest_remove(guest);
     guest_start(guest, &standalone);
@@ -581,13 +585,14 @@ a_standalone_inbox_verifies_layers_and_lets_the_host_make_directories(void **sta
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
-    if (!guest_can_runc()) {
-        printf("needs root and runc\n");
+    const char *reason = guest_use_runtime(argc > 1 ? argv[1] : "runc");
+    if (reason) {
+        printf("skipped: %s\n", reason);
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_runc, guest_teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_real, guest_teardown)
     const struct CMUnitTest tests[] = {
         CASE(container_runs_and_tells_output_and_exit_code),
         CASE(exec_runs_beside_init_with_its_own_user_and_environment),
