@@ -18,6 +18,7 @@
 
 #include "server/base/fd.h"
 #include "tests/faults/guest.h"
+#include "tests/unit/service/http_get.h"
 
 #define COMPUTE "microsoft.windows.hyperv.compute"
 #define LIBRARY "microsoft.windows.containers.library"
@@ -234,16 +235,17 @@ calls_that_say_too_little_are_refused(void **state)
 
 /* -- the sink -- */
 
-static char sink_path[160], sink_option[200];
+static char sink_path[160], sink_option[200], metrics_address[200];
 
 static int
 setup_with(void **state, const char *kind)
 {
-    static const char *args[] = {"--log-sink", sink_option, NULL};
+    static const char *args[] = {"--log-sink", sink_option, "--metrics-listen", metrics_address, NULL};
     guest_setup_files(state);
     struct guest *guest = *state;
     snprintf(sink_path, sizeof sink_path, "%s/sink", guest->directory);
     snprintf(sink_option, sizeof sink_option, "%s:%s", kind, sink_path);
+    snprintf(metrics_address, sizeof metrics_address, "unix:%s/metrics", guest->directory);
     guest->inbox_args = args;
     guest_start_inbox(guest);
     guest_start_sidecar(guest);
@@ -261,6 +263,22 @@ static int
 setup_socket(void **state)
 {
     return setup_with(state, "unix");
+}
+
+/* A figure of the inbox. */
+static unsigned long
+metric(const char *name)
+{
+    char line[128];
+    char *answer = http_get(metrics_address, "/metrics");
+    assert_non_null(answer);
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(answer, line);
+    if (!found)
+        fail_msg("no %s in: %s", name, answer);
+    unsigned long value = strtoul(found + strlen(line), NULL, 10);
+    free(answer);
+    return value;
 }
 
 /* What is in the sink's file; the caller frees. */
@@ -283,9 +301,12 @@ lines_reach_the_file_from_start_to_stop(void **state)
     must_ask(guest, MODIFY, GCS__V1__LOG_LEVEL__LOG_LEVEL_VERBOSE, NAMES(LIBRARY));
     assert_int_equal(-1, access(sink_path, F_OK)); /* settings alone open nothing */
 
+    assert_int_equal(0, metric("gcs_log_forwarding"));
     must_ask(guest, START, 0, NULL);
     must_ask(guest, START, 0, NULL);
+    assert_int_equal(1, metric("gcs_log_forwarding"));
     must_ask(guest, STOP, 0, NULL);
+    assert_int_equal(0, metric("gcs_log_forwarding"));
     char *text = sink_text();
     must_ask(guest, MODIFY, GCS__V1__LOG_LEVEL__LOG_LEVEL_VERBOSE, NAMES(LIBRARY));
     char *later = sink_text();
@@ -295,6 +316,7 @@ lines_reach_the_file_from_start_to_stop(void **state)
     assert_non_null(strstr(text, "\"method\":\"ModifyServiceSettings\""));
     assert_int_equal('\n', text[strlen(text) - 1]);
     assert_string_equal(text, later); /* nothing after the stop */
+    assert_int_equal(0, metric("gcs_log_dropped_lines_total"));
     free(text);
     free(later);
 }
@@ -407,6 +429,7 @@ a_reader_at_a_socket_gets_lines_and_the_next_one_is_told_what_it_missed(void **s
     must_ask(guest, START, 0, NULL);
 
     assert_true(read_until(reader, "\"message\":\"lines were dropped\",\"count\":"));
+    assert_true(metric("gcs_log_dropped_lines_total") > 0);
     must_ask(guest, STOP, 0, NULL);
     close(reader);
     close(listener);
