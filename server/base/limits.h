@@ -23,10 +23,9 @@
 #define LIMIT_CORRELATION_BYTES   512         /* activity id, trace context: W3C asks for 512 of tracestate */
 #define LIMIT_PROPERTY_TYPES      16          /* one GetProperties */
 #define LIMIT_METRICS_BYTES       (63 * 1024) /* one page of GetMetrics: fits into what every session takes */
-#define LIMIT_INVENTORY_BYTES                                                                                \
-    (56 * 1024)                        /* likewise for ListObjects, the last object's bytes not counted      \
-                                        */
-#define LIMIT_STACKS_BYTES (63 * 1024) /* one page of DumpStacks: likewise */
+/* Likewise for ListObjects; the last object may add what a mount can have: two paths and LIMIT_MOUNT_OPTIONS. */
+#define LIMIT_INVENTORY_BYTES (44 * 1024)
+#define LIMIT_STACKS_BYTES    (63 * 1024) /* one page of DumpStacks: likewise */
 
 /* Log forwarding. */
 #define LIMIT_LOG_SOURCES    16 /* of one request; the reference's host sends 1 */

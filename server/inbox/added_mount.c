@@ -5,23 +5,23 @@
 #include <utlist.h>
 
 struct added_mount *
-added_mount_new(const char *destination, const char *source)
+added_mount_new(const char *destination, const Gcs__V1__Mount *mount)
 {
-    struct added_mount *mount = calloc(1, sizeof *mount);
-    if (!mount)
+    struct added_mount *added = calloc(1, sizeof *added);
+    if (!added)
         return NULL;
-    memcpy(mount->destination, destination, strnlen(destination, LIMIT_PATH_BYTES));
-    mount->source = strdup(source);
-    if (mount->source)
-        return mount;
-    free(mount);
+    memcpy(added->destination, destination, strnlen(destination, LIMIT_PATH_BYTES));
+    added->kept = kept_mount_new(mount);
+    if (added->kept)
+        return added;
+    free(added);
     return NULL;
 }
 
 void
 added_mount_free(struct added_mount *mount)
 {
-    free(mount->source);
+    free(mount->kept);
     free(mount);
 }
 

@@ -12,19 +12,20 @@
 
 #include "server/base/error.h"
 #include "server/base/limits.h"
+#include "server/inbox/kept_mount.h"
 #include "server/inbox/state.h"
 
 struct added_mount {
     struct added_mount *next;
     char destination[LIMIT_PATH_BYTES + 1]; /* in the container: absolute, plain, no slash at its end */
-    char *source;                           /* as it came */
+    struct kept_mount *kept;                /* as it came */
     bool is_file;      /* the source is a regular file, so the destination has to be one */
     uint64_t mount_id; /* the kernel's; 0: nothing is really mounted */
     unsigned made;     /* so many last components of the destination were made for it */
 };
 
-/* NULL: no memory. */
-struct added_mount *added_mount_new(const char *destination, const char *source);
+/* A mount that came so, at the destination in the container. NULL: no memory. */
+struct added_mount *added_mount_new(const char *destination, const Gcs__V1__Mount *mount);
 void added_mount_free(struct added_mount *mount); /* one that is in no list */
 
 /* The one at the destination, or NULL. */

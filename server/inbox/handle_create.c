@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/inbox/bundle.h"
 #include "server/inbox/handlers.h"
+#include "server/inbox/kept_mount.h"
 #include "server/inbox/networks.h"
 #include "server/inbox/overlay.h"
 #include "server/inbox/process.h"
@@ -25,7 +26,7 @@ struct create {
     struct error err; /* why it failed */
 };
 
-/* What a restarted sidecar asks for: its tag, and where the mounts come from. */
+/* What a restarted sidecar asks for: its tag, and the mounts. */
 static enum status
 details_keep(struct create *create, const Gcs__V1__Spec *spec, struct error *err)
 {
@@ -33,14 +34,14 @@ details_keep(struct create *create, const Gcs__V1__Spec *spec, struct error *err
     struct tag tag = {0};
     TRY(tag_of_object(create->req, &tag, err));
     container_retag(container, &tag);
-    container->mount_sources = calloc(spec->n_mounts + 1, sizeof(char *));
-    for (size_t i = 0; container->mount_sources && i < spec->n_mounts; i++) {
-        char *source = strdup(spec->mounts[i]->source);
-        if (!source)
+    container->created_mounts = calloc(spec->n_mounts + 1, sizeof(struct kept_mount *));
+    for (size_t i = 0; container->created_mounts && i < spec->n_mounts; i++) {
+        struct kept_mount *kept = kept_mount_new(spec->mounts[i]);
+        if (!kept)
             break;
-        container->mount_sources[container->mount_source_count++] = source;
+        container->created_mounts[container->created_mount_count++] = kept;
     }
-    return container->mount_sources && container->mount_source_count == spec->n_mounts
+    return container->created_mounts && container->created_mount_count == spec->n_mounts
                ? STATUS_OK
                : error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for %zu mounts", spec->n_mounts);
 }

@@ -10,6 +10,7 @@
 
 #include "server/inbox/added_mount.h"
 #include "server/inbox/handlers.h"
+#include "server/inbox/kept_mount.h"
 #include "server/inbox/overlay.h"
 #include "server/inbox/process.h"
 
@@ -116,12 +117,13 @@ root_list(void *arg, const char *id, const char *target, const char *volume_id, 
 }
 
 static void
-source_list(struct page *page, const char *source)
+mount_list(struct page *page, const struct kept_mount *kept)
 {
-    struct listed *listed = page_take(page, GCS__V1__INBOX_OBJECT__OBJECT_MOUNT_SOURCE);
+    struct listed *listed = page_take(page, GCS__V1__INBOX_OBJECT__OBJECT_MOUNT);
     if (!listed)
         return;
-    listed->object.mount_source = text_copy(page, source);
+    listed->object.mount = kept_mount_read(kept, page->arena);
+    page->out_of_memory = !listed->object.mount;
     page_put(page, listed);
 }
 
@@ -164,12 +166,17 @@ container_list_one(struct inbox *inbox, struct page *page, const struct containe
         message->state = states[container->state];
         message->init_process_id = container->init ? container->init->id : 0;
         message->tag = bytes_copy(page, container->tag.bytes, container->tag.size);
+        message->was_started = container->started_ns != 0;
+        if (container->init && process_state_is_settled(container->init->state)) {
+            message->exit = process_exit_type(inbox, container->init);
+            message->exit_code = (uint32_t)container->init->exit_code;
+        }
         page_put(page, listed);
     }
-    for (size_t i = 0; container->state != CONTAINER_CREATING && i < container->mount_source_count; i++)
-        source_list(page, container->mount_sources[i]);
+    for (size_t i = 0; container->state != CONTAINER_CREATING && i < container->created_mount_count; i++)
+        mount_list(page, container->created_mounts[i]);
     LL_FOREACH(container->mounts, mount)
-    source_list(page, mount->source);
+    mount_list(page, mount->kept);
     DL_FOREACH(container->processes, process)
     process_list(inbox, page, process);
 }

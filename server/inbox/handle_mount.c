@@ -77,7 +77,7 @@ mount_add(struct request *req, struct container *container, struct process *init
     TRY(mount_source_open(container->inbox, mount, &req->arena, &source_fd, err));
     if (fstat(source_fd, &info) < 0)
         return error_set(err, STATUS_INTERNAL, 0, "examine a mount source");
-    struct added_mount *added = added_mount_new(destination, mount->source);
+    struct added_mount *added = added_mount_new(destination, mount);
     if (!added)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for a mount");
     added->is_file = !S_ISDIR(info.st_mode);

@@ -53,18 +53,25 @@ container_follow(struct inbox *inbox, struct process *process) REQUIRES(inbox->t
     container->stopped_ns = clock_now_ns();
 }
 
-static struct waiter *
-exit_event_add(struct inbox *inbox, struct process *process) REQUIRES(inbox->table.lock)
+Gcs__V1__EventType
+process_exit_type(struct inbox *inbox, const struct process *process)
 {
+    (void)inbox; /* names the lock */
     static const Gcs__V1__EventType init_exit[] = {
         [STOP_NOT_ASKED] = GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT,
         [STOP_ASKED_GRACEFULLY] = GCS__V1__EVENT_TYPE__EVENT_TYPE_GRACEFUL_EXIT,
         [STOP_ASKED_FORCIBLY] = GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT,
     };
+    return process->is_init ? init_exit[process->container->stop]
+                            : GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED;
+}
+
+static struct waiter *
+exit_event_add(struct inbox *inbox, struct process *process) REQUIRES(inbox->table.lock)
+{
     struct container *container = process->container;
     struct event event = {
-        .type =
-            process->is_init ? init_exit[container->stop] : GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED,
+        .type = process_exit_type(inbox, process),
         .process_id = process->id,
         .exit_code = (uint32_t)process->exit_code,
     };

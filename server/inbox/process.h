@@ -92,6 +92,10 @@ void process_ended(struct process *process, int exit_code);
  */
 void process_discard(struct process *process);
 
+/* The type of the event that tells of its end. */
+Gcs__V1__EventType process_exit_type(struct inbox *inbox, const struct process *process)
+    REQUIRES(inbox->table.lock);
+
 /* What is known of the end; `collect` takes note that a client was told. */
 struct process_exit process_exit_read(struct process *process, bool collect);
 

@@ -226,9 +226,9 @@ container_ref(struct container *container)
 static void
 container_free(struct container *container)
 {
-    for (size_t i = 0; i < container->mount_source_count; i++)
-        free(container->mount_sources[i]);
-    free(container->mount_sources);
+    for (size_t i = 0; i < container->created_mount_count; i++)
+        free(container->created_mounts[i]);
+    free(container->created_mounts);
     added_mounts_free(container);
     mutex_lock(&container->inbox->table.lock);
     tag_done(&container->tag);

@@ -50,6 +50,7 @@
 
 struct added_mount;
 struct container;
+struct kept_mount;
 struct layer_store;
 struct log_forwarder;
 struct networks;
@@ -127,9 +128,9 @@ struct container {
     UT_hash_handle hh;
     char id[LIMIT_CONTAINER_ID_BYTES + 1];
     char system_id[SYSTEM_ID_BYTES];
-    struct cgroup cgroup; /* set before the state is CREATED, constant then, as the next two */
-    char **mount_sources; /* as they came, one a mount */
-    size_t mount_source_count;
+    struct cgroup cgroup;               /* set before the state is CREATED, constant then, as the next two */
+    struct kept_mount **created_mounts; /* those of its create */
+    size_t created_mount_count;
     char network_id[37];        /* of the network namespace it has entered; "": its own. Set before CREATED */
     const char *network_path;   /* the namespace's, as long as the container is in it; NULL: its own */
     struct added_mount *mounts; /* added while it ran: see added_mount.h */

@@ -57,7 +57,6 @@ static const struct wire_limit rows[] = {
     ROW(ping_response, 1, 1, LIMIT_PING_BYTES),            /* payload */
     ROW(get_metrics_response, 1, 1, LIMIT_METRICS_BYTES),  /* text */
     ROW(list_objects_response, 1, LIMIT_INVENTORY_BYTES, 0), /* objects */
-    ROW(inbox_object, 4, 1, LIMIT_PATH_BYTES),             /* mount_source */
     ROW(scratch_object, 2, 1, LIMIT_TAG_BYTES),            /* tag */
     ROW(root_object, 4, 1, LIMIT_TAG_BYTES),               /* tag */
     ROW(container_object, 5, 1, LIMIT_TAG_BYTES),          /* tag */

@@ -111,6 +111,21 @@ is_exit_of_init(Gcs__V1__EventType type)
            type == GCS__V1__EVENT_TYPE__EVENT_TYPE_UNEXPECTED_EXIT;
 }
 
+/* Whether the rebuild has told it, with the rest of its container's life. */
+static bool
+was_told(struct sidecar *sidecar, const struct event *event)
+{
+    switch (container_state(sidecar->containers, event->container_id)) {
+    case CONTAINER_ABSENT:
+    case CONTAINER_COMBINED:
+        return false;
+    default:
+        return event->type == GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED ||
+               event->type == GCS__V1__EVENT_TYPE__EVENT_TYPE_STARTED ||
+               event->type == GCS__V1__EVENT_TYPE__EVENT_TYPE_DELETED || is_exit_of_init(event->type);
+    }
+}
+
 /* Brings the table up to date and tells the host. An exit is told once, whatever the inbox says. */
 static void
 take_event(struct sidecar *sidecar, const Gcs__V1__Event *from, bool is_known)
@@ -124,7 +139,8 @@ take_event(struct sidecar *sidecar, const Gcs__V1__Event *from, bool is_known)
     };
     memcpy(event.container_id, from->container_id, strnlen(from->container_id, LIMIT_CONTAINER_ID_BYTES));
     if (is_known) {
-        event_log_append(sidecar->events, &event);
+        if (!was_told(sidecar, &event))
+            event_log_append(sidecar->events, &event);
         return;
     }
     if (from->type == GCS__V1__EVENT_TYPE__EVENT_TYPE_PROCESS_EXITED || is_exit_of_init(from->type))

@@ -3,7 +3,8 @@
  *
  * It asks the inbox for events for as long as there is a connection, brings the container table up to date
  * with each and passes it on to the host's own event log. What happened while there was no connection is told
- * as well; after a restart of the sidecar also what its predecessor may have told before.
+ * as well; after a restart of the sidecar also what its predecessor may have told before, but for the lives
+ * of the containers that are there: rebuild.h has told those.
  *
  * Threads: everything runs on the caller's threads and the timer thread; nothing blocks.
  */

@@ -25,7 +25,7 @@ inventory_free(struct inventory *inventory)
     HASH_ITER(hh, inventory->items, item, next)
     {
         HASH_DEL(inventory->items, item);
-        free(item->sources);
+        free(item->mounts);
         free(item->processes);
         free(item);
     }
@@ -95,12 +95,12 @@ object_add(struct inventory *inventory, const Gcs__V1__InboxObject *object, stru
         item->container = object->container;
         inventory->current = item;
         return STATUS_OK;
-    case GCS__V1__INBOX_OBJECT__OBJECT_MOUNT_SOURCE:
+    case GCS__V1__INBOX_OBJECT__OBJECT_MOUNT:
         if (!item)
             break;
-        if (!grow(&item->sources, item->source_count))
+        if (!grow(&item->mounts, item->mount_count))
             return no_memory(err);
-        item->sources[item->source_count++] = object->mount_source;
+        item->mounts[item->mount_count++] = object->mount;
         return STATUS_OK;
     case GCS__V1__INBOX_OBJECT__OBJECT_PROCESS:
         if (!item)

@@ -20,8 +20,8 @@ struct inventory_item {
     char id[LIMIT_CONTAINER_ID_BYTES + 1];
     const Gcs__V1__RootObject *root;           /* NULL: none */
     const Gcs__V1__ContainerObject *container; /* NULL: none */
-    const char **sources;
-    size_t source_count;
+    const Gcs__V1__Mount **mounts;             /* at the create and later */
+    size_t mount_count;
     const Gcs__V1__ProcessObject **processes;
     size_t process_count;
     bool was_created;  /* once, whether it is there or not */
@@ -35,7 +35,7 @@ struct inventory {
     const Gcs__V1__ScratchObject **scratches;
     size_t scratch_count;
     struct inventory_item *items;
-    struct inventory_item *current; /* the container whose sources and processes come next */
+    struct inventory_item *current; /* the container whose mounts and processes come next */
 };
 
 /* Aborts without memory. */

@@ -6,6 +6,7 @@
 #include "server/base/text.h"
 #include "server/mounts/directory_hold.h"
 #include "server/policy/restore.h"
+#include "server/sidecar/mount_check.h"
 #include "server/sidecar/sidecar.h"
 #include "server/sidecar/tag.h"
 
@@ -123,22 +124,47 @@ volume_rebuild(struct rebuild *rebuild, const char *id, const Gcs__V1__RootTag *
     return error_set(err, STATUS_INVALID_ARGUMENT, 0, "volume '%s' has other layers", tag->volume_id);
 }
 
+/* The mounts of a container as they were decided on, and where they come from. */
+struct mounts_known {
+    struct sandbox_path *sources; /* one a mount; NULL: they are not known */
+    struct policy_mount *mounts;
+};
+
+static enum status
+mounts_read(struct rebuild *rebuild, const struct inventory_item *item, struct mounts_known *ret,
+            struct error *err)
+{
+    struct sandbox_path *sources = ARENA_NEW(&rebuild->arena, struct sandbox_path, item->mount_count + 1);
+    ret->mounts = ARENA_NEW(&rebuild->arena, struct policy_mount, item->mount_count + 1);
+    if (!sources || !ret->mounts)
+        return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for %zu mounts", item->mount_count);
+    for (size_t i = 0; i < item->mount_count; i++) {
+        TRY(mount_check(&rebuild->arena, item->mounts[i], &sources[i], err));
+        ret->mounts[i] = mount_for_policy(item->mounts[i], &sources[i]);
+    }
+    ret->sources = sources;
+    return STATUS_OK;
+}
+
+static struct mounts_known
+mounts_rebuild(struct rebuild *rebuild, const struct inventory_item *item)
+{
+    struct mounts_known known = {0};
+    struct error err;
+    if (item->container && mounts_read(rebuild, item, &known, &err) != STATUS_OK)
+        note_failure(rebuild, item->id, &err);
+    return known;
+}
+
 /* The hold on its sandbox directories, or NULL: then they go, at the latest with the guest. */
 static struct directory_hold *
-directories_rebuild(struct rebuild *rebuild, const struct inventory_item *item)
+directories_rebuild(struct rebuild *rebuild, const struct inventory_item *item,
+                    const struct mounts_known *known)
 {
     struct directory_hold *hold = NULL;
     struct error err;
-    struct sandbox_path *paths = ARENA_NEW(&rebuild->arena, struct sandbox_path, item->source_count + 1);
-    enum status status =
-        paths ? STATUS_OK
-              : error_set(&err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory for %zu mounts", item->source_count);
-    for (size_t i = 0; status == STATUS_OK && i < item->source_count; i++)
-        status =
-            sandbox_path_parse(&rebuild->arena, item->sources[i], strlen(item->sources[i]), &paths[i], &err);
-    if (status == STATUS_OK)
-        status = directory_hold_adopt(rebuild->sidecar->sandbox, paths, item->source_count, &hold, &err);
-    if (status != STATUS_OK)
+    if (known->sources && directory_hold_adopt(rebuild->sidecar->sandbox, known->sources, item->mount_count,
+                                               &hold, &err) != STATUS_OK)
         note_failure(rebuild, item->id, &err);
     return hold;
 }
@@ -217,6 +243,25 @@ processes_rebuild(struct rebuild *rebuild, const struct inventory_item *item,
             process_rebuild(rebuild, item, container, item->processes[i]);
 }
 
+/* The host may never have heard of it, or has lost it: so its life is told from the beginning. */
+static void
+life_tell(const struct rebuild *rebuild, const Gcs__V1__ContainerObject *container)
+{
+    struct event_log *events = rebuild->sidecar->events;
+    struct event event = {.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_CREATED};
+    memcpy(event.container_id, container->container_id,
+           strnlen(container->container_id, LIMIT_CONTAINER_ID_BYTES));
+    event_log_append(events, &event);
+    event.process_id = container->init_process_id;
+    event.type = GCS__V1__EVENT_TYPE__EVENT_TYPE_STARTED;
+    if (container->was_started)
+        event_log_append(events, &event);
+    event.type = container->exit;
+    event.exit_code = container->exit_code;
+    if (container->exit != GCS__V1__EVENT_TYPE__EVENT_TYPE_UNSPECIFIED)
+        event_log_append(events, &event);
+}
+
 static void
 container_rebuild(struct rebuild *rebuild, const struct inventory_item *item)
 {
@@ -238,14 +283,18 @@ container_rebuild(struct rebuild *rebuild, const struct inventory_item *item)
     else if (root) /* it runs on: the overlay has the layers open */
         LOG_WARNING("a container's volume is not known any more", LOG_TEXT("container_id", item->id),
                     LOG_TEXT("reason", volume_err.text));
-    if (item->container)
-        adoption.hold = directories_rebuild(rebuild, item);
+    struct mounts_known mounts = mounts_rebuild(rebuild, item);
+    adoption.hold = directories_rebuild(rebuild, item, &mounts);
     if (container_adopt(rebuild->sidecar->containers, &adoption, &err) != STATUS_OK) {
         directory_hold_forget(adoption.hold);
         note_failure(rebuild, item->id, &err);
         return;
     }
+    if (mounts.sources)
+        container_note_mounts(rebuild->sidecar->containers, item->id, mounts.mounts, item->mount_count);
     processes_rebuild(rebuild, item, &adoption);
+    if (item->container)
+        life_tell(rebuild, item->container);
     rebuild->containers += item->container != NULL;
     rebuild->restricted += adoption.is_restricted;
 }

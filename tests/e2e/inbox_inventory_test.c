@@ -40,8 +40,12 @@ object_write(FILE *out, const Gcs__V1__InboxObject *object)
                 (int)object->container->state, object->container->init_process_id,
                 TAG(object->container->tag));
         break;
-    case GCS__V1__INBOX_OBJECT__OBJECT_MOUNT_SOURCE:
-        fprintf(out, "source %s\n", object->mount_source);
+    case GCS__V1__INBOX_OBJECT__OBJECT_MOUNT:
+        fprintf(out, "mount %s at %s%s%s", object->mount->source, object->mount->destination,
+                object->mount->type[0] ? " " : "", object->mount->type);
+        for (size_t i = 0; i < object->mount->n_options; i++)
+            fprintf(out, " %s", object->mount->options[i]);
+        fprintf(out, "\n");
         break;
     case GCS__V1__INBOX_OBJECT__OBJECT_PROCESS:
         fprintf(out, "process %u%s%s '%.*s'\n", object->process->process_id,
@@ -141,7 +145,8 @@ every_object_is_told_with_its_tag(void **state)
     snprintf(wanted, sizeof wanted,
              "scratch s 'S'\nroot %.4s on s of volume 'R'\n"
              "container 0000 state 3 init 0 ''\nprocess %u 'U'\n"
-             "container %.4s state 3 init %u 'C'\nsource sandbox:///there\nsource sandbox:///there\nprocess "
+             "container %.4s state 3 init %u 'C'\nmount sandbox:///there at /x bind\n"
+             "mount sandbox:///there at /y rw\nprocess "
              "%u init ''\nprocess %u 'P'\n"
              "id %.4s 32\n",
              GUEST_ID_A, process, GUEST_ID_A, init, init, process - 1, GUEST_ID_A);
@@ -176,10 +181,10 @@ a_tag_is_replaced_only_by_what_has_succeeded(void **state)
     inventory_has(guest, " 'signal'\nprocess");
     assert_int_equal(0, mkdir(path, 0777));
     assert_int_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/x", "rw", true));
-    inventory_has(guest, " 'mount'\nsource sandbox:///there\nprocess");
+    inventory_has(guest, " 'mount'\nmount sandbox:///there at /x rw\nprocess");
     guest->container_tag = "unmount";
     assert_int_not_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/y", "rw", false));
-    inventory_has(guest, " 'mount'\nsource sandbox:///there\nprocess");
+    inventory_has(guest, " 'mount'\nmount sandbox:///there at /x rw\nprocess");
     assert_int_equal(STATUS_OK, guest_mount(guest, GUEST_ID_A, "sandbox:///there", "/x", "rw", false));
     inventory_has(guest, " 'unmount'\nprocess");
     guest->container_tag = "shutdown";
@@ -228,7 +233,7 @@ a_long_inventory_comes_in_pages_that_every_session_takes(void **state)
 
     struct inventory inventory = inventory_read(guest);
 
-    assert_int_equal(3, inventory.pages);
+    assert_int_equal(4, inventory.pages);
     assert_true(inventory.largest_page <= 64 * 1024);
     size_t found = 0;
     for (unsigned i = 0; i < 40; i++) {

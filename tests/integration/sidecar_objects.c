@@ -88,9 +88,24 @@ is_id(const Gcs__V1__InboxObject *message)
     return message->object_case == GCS__V1__INBOX_OBJECT__OBJECT_CREATED_ID;
 }
 
-/* Takes away what is about the container and of the kind; NOT_SET: the container with all that is its own. */
+/* What tells it from others of its kind and container; "": there are none. */
+static const char *
+name_of(const Gcs__V1__InboxObject *message)
+{
+    switch (message->object_case) {
+    case GCS__V1__INBOX_OBJECT__OBJECT_SCRATCH:
+        return message->scratch->target;
+    case GCS__V1__INBOX_OBJECT__OBJECT_MOUNT:
+        return message->mount->destination;
+    default:
+        return "";
+    }
+}
+
+/* Takes away what is about the container and of the kind; NOT_SET: the container with all that is its own.
+ * name: that one alone; NULL: all of them. */
 static void
-drop(struct objects *objects, const char *about, Gcs__V1__InboxObject__ObjectCase kind, const char *target)
+drop(struct objects *objects, const char *about, Gcs__V1__InboxObject__ObjectCase kind, const char *name)
     REQUIRES(objects->state.lock)
 {
     size_t kept = 0;
@@ -100,7 +115,7 @@ drop(struct objects *objects, const char *about, Gcs__V1__InboxObject__ObjectCas
         bool goes = strcmp(object->about, about) == 0 &&
                     (kind == GCS__V1__INBOX_OBJECT__OBJECT__NOT_SET
                          ? its != GCS__V1__INBOX_OBJECT__OBJECT_ROOT && !is_id(object->message)
-                         : its == kind && (!target || strcmp(object->message->scratch->target, target) == 0));
+                         : its == kind && (!name || strcmp(name_of(object->message), name) == 0));
         if (goes)
             gcs__v1__inbox_object__free_unpacked(object->message, NULL);
         else
@@ -155,6 +170,14 @@ follow_settings(struct objects *objects, const Gcs__V1__Request *request) REQUIR
             add(objects, "", &message);
         return;
     }
+    if (settings->resource_case == GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT) {
+        message.object_case = GCS__V1__INBOX_OBJECT__OBJECT_MOUNT;
+        message.mount = settings->container_mount->mount;
+        drop(objects, id, message.object_case, message.mount->destination);
+        if (adds)
+            add(objects, id, &message);
+        return;
+    }
     if (settings->resource_case != GCS__V1__MODIFY_SETTINGS__RESOURCE_COMBINED_LAYERS)
         return;
     root.container_id = request->container_id;
@@ -182,8 +205,8 @@ follow_create(struct objects *objects, const Gcs__V1__Request *request) REQUIRES
     message.container = &container;
     add(objects, request->container_id, &message);
     for (size_t i = 0; i < spec->n_mounts; i++) {
-        message.object_case = GCS__V1__INBOX_OBJECT__OBJECT_MOUNT_SOURCE;
-        message.mount_source = spec->mounts[i]->source;
+        message.object_case = GCS__V1__INBOX_OBJECT__OBJECT_MOUNT;
+        message.mount = spec->mounts[i];
         add(objects, request->container_id, &message);
     }
     if (!text_unhex(bytes, sizeof bytes, request->container_id))
@@ -315,7 +338,7 @@ list_one(struct listing *listing, const Gcs__V1__InboxObject *message)
 static void
 list_parts(struct objects *objects, struct listing *listing, const char *about) REQUIRES(objects->state.lock)
 {
-    static const Gcs__V1__InboxObject__ObjectCase parts[] = {GCS__V1__INBOX_OBJECT__OBJECT_MOUNT_SOURCE,
+    static const Gcs__V1__InboxObject__ObjectCase parts[] = {GCS__V1__INBOX_OBJECT__OBJECT_MOUNT,
                                                              GCS__V1__INBOX_OBJECT__OBJECT_PROCESS};
     for (size_t k = 0; k < 2; k++)
         for (size_t i = 0; i < objects->state.count; i++)

@@ -152,14 +152,15 @@ clean_up(struct sidecar_fixture *f, unsigned number, uint32_t init)
 }
 
 static struct host_call *
-begin_mount(struct sidecar_fixture *f, const char *id, uint32_t timeout_ms)
+begin_mount_of(struct sidecar_fixture *f, const char *id, const char *source, const char *destination,
+               uint32_t timeout_ms)
 {
     struct test_spec spec;
     Gcs__V1__ContainerMount container_mount = GCS__V1__CONTAINER_MOUNT__INIT;
     Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     spec_init(&spec);
-    spec_add_mount(&spec, SOURCE, TARGET);
+    spec_add_mount(&spec, source, destination);
     container_mount.mount = spec.spec.mounts[0];
     settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
     settings.container_mount = &container_mount;
@@ -168,6 +169,64 @@ begin_mount(struct sidecar_fixture *f, const char *id, uint32_t timeout_ms)
     request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
     request.modify_settings = &settings;
     return host_begin(f->host, &request);
+}
+
+static struct host_call *
+begin_mount(struct sidecar_fixture *f, const char *id, uint32_t timeout_ms)
+{
+    return begin_mount_of(f, id, SOURCE, TARGET, timeout_ms);
+}
+
+/* Adds a mount, and waits. */
+static enum gcs_status
+mount(struct sidecar_fixture *f, const char *id, const char *source, const char *destination)
+{
+    return host_end(begin_mount_of(f, id, source, destination, 0));
+}
+
+static void
+a_later_mount_is_judged_as_that_of_any_other_container(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    char id[65];
+    uint32_t init = host_run(f->host, 0);
+    container_id(id, 0);
+
+    start_anew(f, two_candidates(f));
+
+    size_t forwarded = inbox_count(f->inbox, INBOX_SETTINGS, id);
+    assert_int_equal(GCS_PERMISSION_DENIED, mount(f, id, SOURCE, "/elsewhere"));
+    assert_int_equal(GCS_PERMISSION_DENIED, mount(f, id, "sandbox:///tmp/other/vol1", TARGET));
+    assert_int_equal(0, sandbox_entries(f));
+    assert_int_equal(forwarded, inbox_count(f->inbox, INBOX_SETTINGS, id));
+    assert_int_equal(GCS_OK, mount(f, id, SOURCE, TARGET));
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+    assert_int_equal(forwarded + 1, inbox_count(f->inbox, INBOX_SETTINGS, id));
+
+    start_anew(f, two_candidates(f)); /* one rule, one mount: what was added counts from now on, too */
+
+    assert_int_equal(GCS_PERMISSION_DENIED, mount(f, id, "sandbox:///tmp/atlas/emptydir/vol2", TARGET));
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+    assert_int_equal(GCS_NOT_FOUND, mount(f, container_id(id, 1), SOURCE, TARGET));
+    clean_up(f, 0, init);
+    assert_int_equal(0, sandbox_entries(f));
+    assert_false(host_health(f->host).inconsistent);
+}
+
+static void
+a_mount_of_the_create_counts_after_a_restart(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    char id[65];
+    uint32_t init = run_with_mount(f, 0);
+    container_id(id, 0);
+
+    start_anew(f, two_candidates(f));
+
+    assert_int_equal(GCS_PERMISSION_DENIED, mount(f, id, "sandbox:///tmp/atlas/emptydir/vol2", TARGET));
+    assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
+    clean_up(f, 0, init);
+    assert_int_equal(0, sandbox_entries(f));
 }
 
 static void
@@ -331,6 +390,7 @@ assert_restricted(struct sidecar_fixture *f, uint32_t init, uint32_t process)
     uint32_t later;
     container_id(id, 0);
     assert_int_equal(GCS_FAILED_PRECONDITION, exec(f, id, cmd, &later));
+    assert_int_equal(GCS_FAILED_PRECONDITION, mount(f, id, "sandbox:///tmp/atlas/emptydir/vol2", TARGET));
     assert_int_equal(GCS_FAILED_PRECONDITION, read_stream(f, id, init));
     assert_int_equal(GCS_FAILED_PRECONDITION, read_stream(f, id, process));
     assert_int_equal(GCS_FAILED_PRECONDITION, gcs_signal(f->host, id, process, 0, &err));
@@ -493,6 +553,8 @@ main(void)
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(a_mount_that_was_taken_back_tells_nothing, setup_mounts,
                                         fixture_teardown),
+        TEST(a_later_mount_is_judged_as_that_of_any_other_container),
+        TEST(a_mount_of_the_create_counts_after_a_restart),
         TEST(an_id_is_not_created_twice),
         TEST(combined_layers_and_created_containers_go_on_from_where_they_were),
         TEST(an_unreadable_tag_leaves_wait_shutdown_and_delete),
