@@ -23,7 +23,8 @@
  */
 MUST_CHECK enum status netns_make(const char *path, struct error *err);
 
-/* Lets go of it: it ends with the last process in it, and what is in it ends with it. */
+/* Lets go of it: it ends with the last process in it, and what is in it ends with it. Of one that is let go
+ * of already, too: what comes after may have failed. */
 MUST_CHECK enum status netns_drop(const char *path, struct error *err);
 
 /*

@@ -14,6 +14,13 @@
 
 enum { ARGS_MAX = 40, CONNECT_MS = 20000 };
 
+/* The end of the seed's one mount, and with another mount behind it. */
+#define MOUNT_END "        \"type\": \"bind\"\n      },\n"
+#define LATER_MOUNT                                                                                          \
+    MOUNT_END "      {\"destination\": \"" GUEST_LATER                                                       \
+              "\", \"options\": [\"rbind\", \"rshared\", \"rw\"],\n"                                         \
+              "       \"source\": \"sandbox:///tmp/atlas/emptydir/.+\", \"type\": \"bind\"},\n"
+
 #define SIGNALS "[\"CtrlC\", \"CtrlBreak\", \"CtrlShutdown\"]"
 
 /* -- programs -- */
@@ -118,6 +125,7 @@ guest_policy_text(const struct guest *guest)
         "        \"signals\": []\n      }",
         list);
     free(list);
+    text = policy_replace(text, MOUNT_END, LATER_MOUNT);
     return policy_replace(text, "\"signals\": [],\n    \"user\"", "\"signals\": " SIGNALS ",\n    \"user\"");
 }
 

@@ -15,8 +15,9 @@
  *     ... cmocka_unit_test_setup_teardown(what_must_hold, guest_setup, guest_teardown)
  *
  * The policy is the seed's, made to fit: it knows one container, `ping -t 127.0.0.1` with at most the one
- * mount of the seed, which may be created any number of times, and lets it exec what GUEST_EXECS lists, which
- * are the fake runtime's words (server/inbox/runtime_fake.c) and `cmd`, which runs until it is killed.
+ * mount of the seed and one like it at GUEST_LATER, which may be created any number of times, and lets it
+ * exec what GUEST_EXECS lists, which are the fake runtime's words (server/inbox/runtime_fake.c) and `cmd`,
+ * which runs until it is killed.
  *
  * Teardown ends both programs in order and fails the test when one does not exit with 0, which is what a
  * sanitizer's report looks like; the programs' logs are printed then. It removes the directory.
@@ -38,6 +39,9 @@
         "[\"echo\", \"hello\"]", "[\"bytes\", \"1000\"]", "[\"bytes\", \"1048576\"]",                        \
         "[\"bytes\", \"33554432\"]", "[\"bytes\", \"1073741824\"]", "[\"create-slow\"]",                     \
         "[\"create-fails\"]"
+
+/* Where the policy allows a second mount. */
+#define GUEST_LATER "/later"
 
 struct guest {
     char directory[RUN_DIRECTORY_BYTES];

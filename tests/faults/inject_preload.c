@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -26,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -308,6 +310,33 @@ WRAP(int, -1, open_tree, EMFILE, (int at, const char *path, unsigned flags), (at
 WRAP(int, -1, mount_setattr, ENOMEM,
      (int at, const char *path, unsigned flags, struct mount_attr *attributes, size_t size),
      (at, path, flags, attributes, size))
+
+/* -- networks -- */
+
+WRAP(int, -1, unshare, ENOSPC, (int flags), (flags))
+WRAP(int, -1, setns, EPERM, (int fd, int kind), (fd, kind))
+WRAP(int, -1, socket, EMFILE, (int family, int kind, int protocol), (family, kind, protocol))
+
+/* libnl's own, of which an answer of the kernel is a part: they return its code, negative. */
+int nl_connect(void *sock, int protocol);
+int rtnl_link_get_kernel(void *sock, int index, const char *name, void **ret);
+int rtnl_link_add(void *sock, void *link, int flags);
+int rtnl_link_change(void *sock, void *link, void *change, int flags);
+int rtnl_link_delete(void *sock, void *link);
+int rtnl_addr_add(void *sock, void *addr, int flags);
+int rtnl_route_add(void *sock, void *route, int flags);
+
+#define NLE_NOMEM (-5)
+
+WRAP_RETURNING(nl_connect, NLE_NOMEM, (void *sock, int protocol), (sock, protocol))
+WRAP_RETURNING(rtnl_link_get_kernel, NLE_NOMEM, (void *sock, int index, const char *name, void **ret),
+               (sock, index, name, ret))
+WRAP_RETURNING(rtnl_link_add, NLE_NOMEM, (void *sock, void *link, int flags), (sock, link, flags))
+WRAP_RETURNING(rtnl_link_change, NLE_NOMEM, (void *sock, void *link, void *change, int flags),
+               (sock, link, change, flags))
+WRAP_RETURNING(rtnl_link_delete, NLE_NOMEM, (void *sock, void *link), (sock, link))
+WRAP_RETURNING(rtnl_addr_add, NLE_NOMEM, (void *sock, void *addr, int flags), (sock, addr, flags))
+WRAP_RETURNING(rtnl_route_add, NLE_NOMEM, (void *sock, void *route, int flags), (sock, route, flags))
 
 /* -- threads and processes -- */
 

@@ -1,7 +1,8 @@
 /*
- * Real volumes, real root file systems, real containers: what comes and goes, and what fails on the way,
- * leaves no mount, no loop device, no directory, no descriptor. Root alone can run it.
+ * Real volumes, real root file systems, real containers, real networks: what comes and goes, and what fails
+ * on the way, leaves no mount, no loop device, no directory, no descriptor. Root alone can run it.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -81,8 +82,16 @@ any_call_of_the_sidecar_may_fail_around_real_mounts(void **state)
 static void
 any_call_of_the_inbox_may_fail_around_real_mounts_and_containers(void **state)
 {
-    static const char *const names[] = {"add a scratch", "combine layers", "create", "remove a scratch",
-                                        NULL};
+    static const char *const names[] = {"add a scratch", "combine layers",   "create",
+                                        "add a mount",   "remove a scratch", NULL};
+    sweep_run(*state, INJECT_CALLS, names);
+}
+
+static void
+any_call_of_the_inbox_may_fail_around_real_networks(void **state)
+{
+    static const char *const names[] = {"add a namespace", "add an adapter", "remove adapter",
+                                        "remove namespace", NULL};
     sweep_run(*state, INJECT_CALLS, names);
 }
 
@@ -178,8 +187,14 @@ main(void)
                                         sweep_setup_real_inbox, sweep_teardown),
         cmocka_unit_test_setup_teardown(an_exec_that_fails_for_want_of_descriptors_leaves_no_process,
                                         sweep_setup_real_inbox, sweep_teardown),
+        cmocka_unit_test_setup_teardown(any_call_of_the_inbox_may_fail_around_real_networks,
+                                        sweep_setup_real_inbox, sweep_teardown),
     };
     if (!real_guest_is_possible())
         return 77;
+    if (unshare(CLONE_NEWNET) != 0) { /* the guest's network, and not this machine's */
+        print_message("skipped: this machine makes no network namespace\n");
+        return 77;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

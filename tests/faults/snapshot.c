@@ -90,6 +90,19 @@ mounts_add(struct lines *lines, const char *directory)
     fclose(file);
 }
 
+/* The guest's ends of adapters. */
+static void
+interfaces_add(struct lines *lines)
+{
+    char line[256], name[64];
+    FILE *file = fopen("/proc/self/net/dev", "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, " %63[^:]:", name) == 1 && strncmp(name, "gcs", 3) == 0)
+            line_add(lines, "interface %s", name);
+    fclose(file);
+}
+
 static int
 line_compare(const void *a, const void *b)
 {
@@ -108,6 +121,7 @@ snapshot_take(const struct guest *guest)
     tree_add(lines, guest->sandbox);
     tree_add(lines, guest->volumes);
     mounts_add(lines, guest->directory);
+    interfaces_add(lines);
     descriptors_add(lines, "sidecar", &guest->sidecar);
     descriptors_add(lines, "inbox", &guest->inbox);
     qsort(lines->list, lines->count, sizeof lines->list[0], line_compare);

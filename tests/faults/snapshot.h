@@ -1,7 +1,7 @@
 /*
- * All that a guest has on the machine, as one text: what is in its directories, its mount points, the
- * descriptors and threads of its programs, and what the sidecar says of its containers. Equal texts mean that
- * nothing was left behind and nothing was lost.
+ * All that a guest has on the machine, as one text: what is in its directories, its mount points and network
+ * interfaces, the descriptors and threads of its programs, and what the sidecar says of its containers. Equal
+ * texts mean that nothing was left behind and nothing was lost.
  *
  * Threads: the test's main thread.
  */

@@ -17,9 +17,10 @@ struct sweep {
     struct guest *guest;
     struct inject *inject;
     bool of_sidecar;             /* which program's calls fail */
+    bool is_real;                /* as in real_guest.h */
     struct gcs_connection *host; /* with a time limit of its own */
     unsigned number;             /* of the container: a policy lets no id be used twice */
-    char id[65];
+    char id[65], scratch[32];
     uint32_t init; /* its process, once it was started */
     enum level level;
 };
