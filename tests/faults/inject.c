@@ -64,12 +64,13 @@ inject_sees_memory(void)
     return dlsym(RTLD_DEFAULT, "__tsan_init") == NULL;
 }
 
-void
-inject_arm(struct inject *inject, unsigned kinds, const char *only, unsigned first, unsigned last)
+static void
+arm(struct inject *inject, unsigned kinds, const char *only, unsigned first, unsigned last, bool kills)
 {
     inject->kinds = kinds;
     inject->first = first;
     inject->last = last;
+    inject->kills = kills;
     memset(inject->only, 0, sizeof inject->only);
     if (only)
         memcpy(inject->only, only, strnlen(only, sizeof inject->only - 1));
@@ -77,6 +78,18 @@ inject_arm(struct inject *inject, unsigned kinds, const char *only, unsigned fir
     atomic_store(&inject->seen, 0);
     atomic_store(&inject->failed, 0);
     atomic_store_explicit(&inject->armed, true, memory_order_release);
+}
+
+void
+inject_arm(struct inject *inject, unsigned kinds, const char *only, unsigned first, unsigned last)
+{
+    arm(inject, kinds, only, first, last, false);
+}
+
+void
+inject_arm_kill(struct inject *inject, unsigned k)
+{
+    arm(inject, INJECT_CALLS, NULL, k, k, true);
 }
 
 unsigned

@@ -37,6 +37,7 @@ struct inject {
     atomic_bool armed; /* the rest is written before it turns true, by the test */
     unsigned kinds;
     unsigned first, last;         /* which of the counted calls fail, from 1; `first` 0: none */
+    bool kills;                   /* instead of failing, the call kills the program, before it is made */
     char only[INJECT_NAME_BYTES]; /* count calls of these names alone, each between two '|'; "": all */
 
     atomic_uint seen, failed;     /* so far, since armed */
@@ -55,6 +56,10 @@ bool inject_sees_memory(void);
 
 /* Counts from now on, and lets calls `first` to `last` fail. only: "|unlinkat|openat|"; NULL: all calls. */
 void inject_arm(struct inject *inject, unsigned kinds, const char *only, unsigned first, unsigned last);
+
+/* The k-th of them kills the program (SIGKILL) before it is made. Calls between two of them need none of
+ * their own: what a killed program leaves changes by calls alone. */
+void inject_arm_kill(struct inject *inject, unsigned k);
 
 /* Nothing fails any more. How many calls failed; inject->name is the first of them. */
 unsigned inject_disarm(struct inject *inject);

@@ -16,6 +16,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -141,6 +142,8 @@ fails(enum inject_kinds kind, const char *name, int error, uintptr_t caller)
         return false;
     if (atomic_fetch_add(&control->failed, 1) == 0)
         strncpy(control->name, name, INJECT_NAME_BYTES - 1);
+    if (control->kills)
+        syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
     errno = error;
     return true;
 }

@@ -37,6 +37,14 @@ int sweep_teardown(void **state);
  * prints each failure as it is made. */
 void sweep_run(struct sweep *sweep, unsigned kinds, const char *const *names);
 
+/*
+ * The same for a sidecar that is killed at the k-th call, of the requests that are about containers, and
+ * started anew with the same flags and policy: what was asked has happened or not, may be asked again, and
+ * when the host has taken everything away the guest is exactly as before. A container that was being created
+ * can be started and used.
+ */
+void sweep_run_killed(struct sweep *sweep, const char *const *names);
+
 /* Brings the container up or down to a level; from nothing it is a new container. Each step must work.
  * what: for the message */
 void sweep_go(struct sweep *sweep, enum level level, const char *what);
