@@ -90,7 +90,7 @@ start_inbox() {
 start_sidecar() {
     setsid "$bin/gcs-sidecar" --trusted-listen "ipc://$dir/sidecar.sock" --inbox "ipc://$dir/inbox.sock" \
         --sandbox-root "$dir/sandbox" --layer-dir "$dir/layers" --volume-dir "$dir/volumes" \
-        --host-data "$(sha256sum <"$dir/policy.rego" | cut -d ' ' -f 1)" >"$dir/sidecar.log" 2>&1 </dev/null &
+        --host-data "$(sha256sum <"$dir/policy.rego" | cut -d ' ' -f 1)" >>"$dir/sidecar.log" 2>&1 </dev/null &
     sidecar=$! pids+=("$!")
     await "the connection to the inbox" connected
 }
