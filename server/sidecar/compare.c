@@ -78,6 +78,34 @@ processes_compare(struct comparison *comparison, const struct inventory_item *it
     }
 }
 
+static bool
+mount_is_known(const struct policy_mount *known, size_t count, const Gcs__V1__Mount *mount)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(known[i].destination, mount->destination) == 0 &&
+            strcmp(known[i].source, mount->source) == 0)
+            return true;
+    return false;
+}
+
+/* Mounts that were added while it ran and whose answers were lost. */
+static void
+mounts_compare(struct comparison *comparison, const struct inventory_item *item)
+{
+    struct policy_mount *known;
+    size_t count;
+    struct error err;
+    arena_reset(&comparison->arena);
+    if (container_mounts_of(comparison->sidecar->containers, item->id, &comparison->arena, &known, &count,
+                            &err) != STATUS_OK)
+        return;
+    for (size_t i = 0; i < item->mount_count; i++)
+        if (!mount_is_known(known, count, item->mounts[i]))
+            orphan_add(
+                comparison,
+                &(struct orphan){.kind = ORPHAN_MOUNT, .container_id = item->id, .mount = item->mounts[i]});
+}
+
 /* -- what is not known here -- */
 
 static void
@@ -105,6 +133,7 @@ container_compare(struct comparison *comparison, const struct inventory_item *it
     case CONTAINER_RUNNING:
     case CONTAINER_STARTING:
         processes_compare(comparison, item);
+        mounts_compare(comparison, item);
         break;
     case CONTAINER_STOPPED: /* it waits for its deletion */
     case CONTAINER_DELETING:
@@ -200,6 +229,13 @@ settings_fill(const struct orphan *orphan, struct orphan_call *ret)
         ret->scratch.target = text(orphan->scratch_target);
         ret->settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_SCRATCH;
         ret->settings.container_scratch = &ret->scratch;
+        return;
+    }
+    if (orphan->kind == ORPHAN_MOUNT) {
+        gcs__v1__container_mount__init(&ret->mount);
+        ret->mount.mount = (Gcs__V1__Mount *)(uintptr_t)orphan->mount; /* packing only reads */
+        ret->settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
+        ret->settings.container_mount = &ret->mount;
         return;
     }
     gcs__v1__combined_layers__init(&ret->layers);

@@ -16,6 +16,7 @@ struct sidecar;
 
 enum orphan_kind {
     ORPHAN_PROCESS,
+    ORPHAN_MOUNT,
     ORPHAN_RUNNING,
     ORPHAN_INIT,
     ORPHAN_CONTAINER,
@@ -29,6 +30,7 @@ struct orphan {
     const char *container_id;
     uint32_t process_id;
     const char *scratch_target, *volume_id;
+    const Gcs__V1__Mount *mount;
 };
 
 struct orphans {
@@ -50,6 +52,7 @@ struct orphan_call {
     Gcs__V1__ModifySettings settings;
     Gcs__V1__ContainerScratch scratch;
     Gcs__V1__CombinedLayers layers;
+    Gcs__V1__ContainerMount mount;
     Gcs__V1__SignalProcess signal;
     Gcs__V1__ShutdownForced shutdown;
     Gcs__V1__WaitForProcess wait;

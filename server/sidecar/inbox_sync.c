@@ -121,7 +121,10 @@ orphan_gone(void *arg, const Gcs__V1__Response *response, const struct error *er
 {
     struct inbox_sync *sync = arg;
     struct error refusal;
-    if (response && response->status != STATUS_OK && response->status != STATUS_NOT_FOUND) {
+    /* A mount goes with the end of its container, too. */
+    bool ended = response && response->status == STATUS_FAILED_PRECONDITION &&
+                 sync->orphans.items[sync->orphans_gone].kind == ORPHAN_MOUNT;
+    if (response && response->status != STATUS_OK && response->status != STATUS_NOT_FOUND && !ended) {
         error_set(&refusal, (enum status)response->status, 0, "an orphan at the inbox stays: %.400s",
                   response->message);
         sidecar_set_inconsistent(sync->sidecar, &refusal);

@@ -77,6 +77,51 @@ a_process_that_nobody_was_told_of_is_killed(void **state)
     assert_int_equal(GCS_OK, gcs_exec(f->host, id, &process.process, &exec, &err));
 }
 
+static struct host_call *
+begin_mount(struct sidecar_fixture *f, const char *id, const char *source)
+{
+    struct test_spec spec;
+    Gcs__V1__ContainerMount mount = GCS__V1__CONTAINER_MOUNT__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    spec_init(&spec);
+    spec_add_mount(&spec, source, "/volumemountscratch");
+    mount.mount = spec.spec.mounts[0];
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
+    settings.container_mount = &mount;
+    request.container_id = (char *)(uintptr_t)id;
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    return host_begin(f->host, &request);
+}
+
+static void
+a_mount_that_nobody_was_told_of_is_taken_away(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    char id[65];
+    host_run(f->host, 0);
+    size_t before = inbox_count(f->inbox, INBOX_SETTINGS, container_id(id, 0));
+    inbox_hold(f->inbox, INBOX_SETTINGS, id, 1);
+
+    lose_answer(f, begin_mount(f, id, "sandbox:///tmp/atlas/emptydir/vol1"), INBOX_SETTINGS);
+
+    assert_int_equal(before + 2, inbox_count(f->inbox, INBOX_SETTINGS, id));
+    const Gcs__V1__ModifySettings *last =
+        inbox_message(f->inbox, INBOX_SETTINGS, id, before + 1)->request->modify_settings;
+    assert_int_equal(GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, last->request_type);
+    assert_string_equal("/volumemountscratch", last->container_mount->mount->destination);
+    assert_int_equal(0, sandbox_entries(f));
+    /* Its rule is free; and what is known stays when the line breaks once more. */
+    assert_int_equal(GCS_OK, host_end(begin_mount(f, id, "sandbox:///tmp/atlas/emptydir/vol2")));
+    inbox_cut(f->inbox);
+    assert_true(host_wait_connected(f->host, false));
+    inbox_mend(f->inbox);
+    assert_true(host_wait_connected(f->host, true));
+    assert_int_equal(before + 3, inbox_count(f->inbox, INBOX_SETTINGS, id));
+    assert_false(host_health(f->host).inconsistent);
+}
+
 static void
 a_start_that_nobody_was_told_of_stays_a_start(void **state)
 {
@@ -206,6 +251,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_container_that_nobody_was_told_of_is_deleted_and_its_id_is_free),
         TEST(a_process_that_nobody_was_told_of_is_killed),
+        TEST(a_mount_that_nobody_was_told_of_is_taken_away),
         TEST(a_start_that_nobody_was_told_of_stays_a_start),
         TEST(a_scratch_and_a_root_that_nobody_was_told_of_go),
         TEST(an_orphan_that_stays_makes_the_guest_inconsistent),
