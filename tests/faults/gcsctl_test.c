@@ -227,6 +227,31 @@ events_are_followed_over_a_restart_of_the_guest(void **state)
     assert_int_equal(0, program_end(&run.program));
 }
 
+/* Whatever was acknowledged before. */
+static void
+what_a_killed_guest_has_left_running_is_found_and_removed_by_hand(void **state)
+{
+    struct guest *guest = *state;
+    char id[65];
+    (void)host_run(guest->host, 1);
+    container_id(id, 1);
+    assert_tool(guest, ARGS("events"), 0, "CREATED");
+    program_kill(&guest->sidecar);
+    guest_start_sidecar(guest);
+    guest_reconnect(guest);
+    assert_int_equal(GCS_OK, policy_set(guest->host, guest_policy_text(guest)));
+
+    assert_tool(guest, ARGS("top", "--once"), 0, "000000000000 RUNNING");
+    assert_tool(guest, ARGS("events"), 0, id);
+
+    assert_tool(guest, ARGS("shutdown", "--force", id), 0, "");
+    assert_tool(guest, ARGS("wait", id), 137, "");
+    assert_tool(guest, ARGS("delete", id), 0, "");
+    assert_tool(guest, ARGS("uncombine", id, "scratch-1", VOLUME_ID), 0, "");
+    assert_tool(guest, ARGS("scratch", "remove", "scratch-1"), 0, "");
+    assert_int_equal(0, host_health(guest->host).containers);
+}
+
 static void
 a_signal_ends_a_follower_in_order_while_the_guest_is_away(void **state)
 {
@@ -402,6 +427,8 @@ main(void)
                                         guest_teardown),
         cmocka_unit_test_setup_teardown(events_are_followed_over_a_restart_of_the_guest, guest_setup,
                                         guest_teardown),
+        cmocka_unit_test_setup_teardown(what_a_killed_guest_has_left_running_is_found_and_removed_by_hand,
+                                        guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(a_signal_ends_a_follower_in_order_while_the_guest_is_away,
                                         guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(top_draws_a_table_and_gives_the_terminal_back, guest_setup,
