@@ -1,6 +1,6 @@
 /*
- * A server with an application of its own, behind ipc:// in a directory of its own, and clients that speak to
- * it over a raw or a cooked REQ socket. What the tests of the server share.
+ * A server with an application of its own, behind ipc:// in a directory of its own. What the tests of the
+ * server share; server_client.h speaks to it.
  *
  * Every wait has a deadline of WAIT_MS; a wait that ends by it returns false or NULL, and the test fails.
  */
@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gcs/v1/bridge.pb-c.h"
 #include "server/base/limits.h"
 #include "server/base/mutex.h"
 #include "server/rpc/request.h"
@@ -90,39 +89,5 @@ size_t app_finish_all(struct app *app);
 
 /* Waits until no request is under way but `count`. */
 bool fixture_wait_under_way(struct fixture *f, size_t count);
-
-struct client {
-    int socket;
-    bool raw;
-    uint32_t sp_id;
-    uint8_t session_id[16];
-    uint64_t request_id; /* the last one used */
-};
-
-/* Connects without a session; false on failure. */
-bool client_connect(struct client *client, const char *url, bool raw);
-
-/* Opens a session over the connection. */
-bool client_negotiate(struct client *client);
-
-/* Connects and negotiates. */
-bool client_open(struct client *client, const char *url, bool raw);
-void client_close(struct client *client);
-
-/* An empty request of the client's session, with the next request id. */
-Gcs__V1__Request client_request(struct client *client);
-
-bool client_send(struct client *client, const Gcs__V1__Request *request);
-bool client_send_bytes(struct client *client, const void *bytes, size_t size);
-
-/* The next answer, which the caller frees with client_free(); NULL when none comes in time. */
-Gcs__V1__Response *client_receive(struct client *client);
-void client_free(Gcs__V1__Response *response);
-
-/* Sends and receives. */
-Gcs__V1__Response *client_call(struct client *client, const Gcs__V1__Request *request);
-
-/* Acknowledges by a request without a body. */
-bool client_acknowledge(struct client *client, uint64_t through);
 
 #endif

@@ -16,30 +16,22 @@
 
 #include "server/base/clock.h"
 #include "server/rpc/hresult.h"
-
-#define CONTAINER "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#include "tests/unit/rpc/server_client.h"
 
 static bool
 send_read(struct client *client, uint32_t bytes, uint64_t through)
 {
-    Gcs__V1__Request request = client_request(client);
-    Gcs__V1__ReadStream body = GCS__V1__READ_STREAM__INIT;
-    body.stream = GCS__V1__STREAM__STREAM_STDOUT;
+    Gcs__V1__ReadStream body;
+    Gcs__V1__Request request = read_request(client, &body, bytes);
     body.offset = request.request_id;
-    body.max_bytes = bytes;
     request.acknowledged_through = through;
-    request.body_case = GCS__V1__REQUEST__BODY_READ_STREAM;
-    request.read_stream = &body;
     return client_send(client, &request);
 }
 
 static bool
 send_health(struct client *client)
 {
-    static Gcs__V1__Health body = GCS__V1__HEALTH__INIT;
-    Gcs__V1__Request request = client_request(client);
-    request.body_case = GCS__V1__REQUEST__BODY_HEALTH;
-    request.health = &body;
+    Gcs__V1__Request request = health_request(client);
     return client_send(client, &request);
 }
 
@@ -211,18 +203,6 @@ a_client_that_reconnects_gets_what_its_lost_connection_held(void **state)
 
 /* -- overload -- */
 
-static Gcs__V1__WaitForProcess wait_body = GCS__V1__WAIT_FOR_PROCESS__INIT;
-
-static Gcs__V1__Request
-wait_request(struct client *client)
-{
-    Gcs__V1__Request request = client_request(client);
-    request.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
-    request.wait_for_process = &wait_body;
-    request.container_id = (char *)(uintptr_t)CONTAINER;
-    return request;
-}
-
 /* Reads and acknowledges the answers to the requests 1 to `count`, in any order. */
 static void
 assert_answered_once(struct client *client, size_t count)
@@ -251,20 +231,16 @@ requests_that_have_too_many_bytes_together_are_refused(void **state)
 {
     struct fixture *f = *state;
     enum { SIZE = 960 * 1024, FIT = LIMIT_ADMITTED_BYTES / (SIZE + 64) };
-    static uint8_t text[SIZE];
+    static uint8_t zeros[SIZE];
     struct client client;
     assert_true(client_open(&client, f->url, true));
-    Gcs__V1__GetProperties get = GCS__V1__GET_PROPERTIES__INIT;
-    Gcs__V1__Request first = client_request(&client);
-    first.container_id = (char *)(uintptr_t)CONTAINER;
-    first.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
-    first.get_properties = &get;
+    Gcs__V1__Request first = park_request(&client, CONTAINER);
     assert_true(client_send(&client, &first));
     assert_true(app_wait_parked(&f->app, 1));
 
     /* They want every key there is, so they stay as they came until the parked one has ended. */
     Gcs__V1__SecurityPolicy policy = GCS__V1__SECURITY_POLICY__INIT;
-    policy.policy = (ProtobufCBinaryData){.data = text, .len = sizeof text};
+    policy.policy = (ProtobufCBinaryData){.data = zeros, .len = sizeof zeros};
     Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
     settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY;
     settings.security_policy = &policy;
@@ -296,7 +272,7 @@ at_the_bound_new_requests_are_refused_and_the_admitted_ones_end_well(void **stat
         assert_true(client_open(&senders[i], f->url, true));
         assert_true(fixture_wait_under_way(f, i * LIMIT_SESSION_ANSWERS));
         for (size_t n = 0; n < LIMIT_SESSION_ANSWERS; n++) {
-            Gcs__V1__Request request = wait_request(&senders[i]);
+            Gcs__V1__Request request = wait_request(&senders[i], CONTAINER);
             assert_true(client_send(&senders[i], &request));
         }
         if (i == 0) {
@@ -316,7 +292,7 @@ at_the_bound_new_requests_are_refused_and_the_admitted_ones_end_well(void **stat
     }
     /* A repeat of what runs is no new request: a refusal would read as its outcome. */
     senders[0].request_id = 9;
-    Gcs__V1__Request repeat = wait_request(&senders[0]);
+    Gcs__V1__Request repeat = wait_request(&senders[0], CONTAINER);
     assert_true(client_send(&senders[0], &repeat));
     senders[0].request_id = LIMIT_SESSION_ANSWERS;
     Gcs__V1__Response *refusal = call_ping(&senders[0], 0);
