@@ -1,110 +1,17 @@
+/* libgcs against a server that the test plays: connecting, calls and their typed forms. */
 #include "client/gcs.h"
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-#include <openssl/evp.h>
 
-#include "tests/unit/rpc/rep_server.h"
+#include "tests/unit/client/gcs_fixture.h"
 
 #define CONTAINER "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-/* The client runs on a thread of its own, the test's thread plays the server and asserts. */
-struct client {
-    pthread_t thread;
-    struct gcs_connection *conn;
-    struct gcs_options options;
-    const char *url;
-    enum gcs_status status;
-    struct gcs_error err;
-    Gcs__V1__Response *response;
-    uint32_t process_id, wait_ms;
-    uint64_t offset;
-    struct gcs_exit exit;
-    atomic_uint answered;
-    enum gcs_status async_status;
-    char async_message[128];
-};
-
-struct fixture {
-    struct rep_server server;
-    struct client client;
-};
-
-static void *
-connect_main(void *arg)
-{
-    struct client *client = arg;
-    client->status = gcs_connect(client->url, &client->options, &client->conn, &client->err);
-    return NULL;
-}
-
-static int
-setup(void **state)
-{
-    struct fixture *fix = calloc(1, sizeof *fix);
-    rep_server_init(&fix->server);
-    rep_server_open(&fix->server);
-    fix->client.url = fix->server.url;
-    *state = fix;
-    return 0;
-}
-
-static int
-setup_connected(void **state)
-{
-    setup(state);
-    struct fixture *fix = *state;
-    pthread_create(&fix->client.thread, NULL, connect_main, &fix->client);
-    rep_server_negotiate(&fix->server, 1, 1);
-    pthread_join(fix->client.thread, NULL);
-    assert_int_equal(fix->client.status, GCS_OK);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct fixture *fix = *state;
-    rep_server_close(&fix->server); /* first: nobody would answer the goodbye */
-    gcs_disconnect(fix->client.conn);
-    gcs_response_free(fix->client.response);
-    gcs_error_clear(&fix->client.err);
-    rep_server_done(&fix->server);
-    free(fix);
-    return 0;
-}
-
-/* Runs `call` on the client's thread and hands its first request out. */
-static void
-begin(struct fixture *fix, void *(*call)(void *), struct rep_request *got)
-{
-    pthread_create(&fix->client.thread, NULL, call, &fix->client);
-    do
-        rep_server_receive(&fix->server, got);
-    while (got->call->body_case == GCS__V1__REQUEST__BODY__NOT_SET && (rep_request_done(got), true));
-}
-
-static void
-end(struct fixture *fix)
-{
-    pthread_join(fix->client.thread, NULL);
-}
-
-static Gcs__V1__Response
-answer_to(const struct rep_request *got)
-{
-    Gcs__V1__Response response = GCS__V1__RESPONSE__INIT;
-    response.session_id = got->call->session_id;
-    response.request_id = got->call->request_id;
-    return response;
-}
 
 /* -- connection -- */
 
@@ -131,7 +38,7 @@ connecting_to_nobody_ends_at_the_time_limit(void **state)
     rep_server_close(&fix->server);
     fix->client.options.connect_timeout_ms = 100;
 
-    connect_main(&fix->client);
+    gcs_connect_main(&fix->client);
 
     assert_int_equal(fix->client.status, GCS_DEADLINE_EXCEEDED);
     assert_int_equal(fix->client.err.status, GCS_DEADLINE_EXCEEDED);
@@ -144,26 +51,18 @@ a_bad_url_or_option_is_refused(void **state)
 {
     struct fixture *fix = *state;
     fix->client.url = "http://example.com";
-    connect_main(&fix->client);
+    gcs_connect_main(&fix->client);
     assert_int_equal(fix->client.status, GCS_INVALID_ARGUMENT);
     assert_null(fix->client.conn);
 
     fix->client.url = fix->server.url;
     fix->client.options.answer_bytes_max = 1000;
-    connect_main(&fix->client);
+    gcs_connect_main(&fix->client);
     assert_int_equal(fix->client.status, GCS_INVALID_ARGUMENT);
     assert_null(fix->client.conn);
 }
 
 /* -- calls -- */
-
-static void *
-ping_main(void *arg)
-{
-    struct client *client = arg;
-    client->status = gcs_ping(client->conn, &client->err);
-    return NULL;
-}
 
 static void *
 health_main(void *arg)
@@ -191,7 +90,7 @@ a_call_returns_the_answer(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, health_main, &got);
+    gcs_begin(fix, health_main, &got);
     Gcs__V1__Response response = answer_to(&got);
     Gcs__V1__HealthResponse health = GCS__V1__HEALTH_RESPONSE__INIT;
     health.ready = true;
@@ -200,7 +99,7 @@ a_call_returns_the_answer(void **state)
     response.health = &health;
 
     rep_server_answer(&fix->server, &got, &response);
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_OK);
     assert_true(fix->client.response->health->ready);
@@ -213,10 +112,10 @@ an_answer_of_another_kind_is_internal(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, health_main, &got);
+    gcs_begin(fix, health_main, &got);
 
     rep_server_pong(&fix->server, &got, 0);
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_INTERNAL);
     assert_null(fix->client.response);
@@ -228,9 +127,9 @@ a_call_ends_at_its_time_limit(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, short_ping_main, &got);
+    gcs_begin(fix, short_ping_main, &got);
 
-    end(fix); /* nobody answers */
+    gcs_end(fix); /* nobody answers */
 
     assert_int_equal(fix->client.status, GCS_DEADLINE_EXCEEDED);
     assert_null(fix->client.response);
@@ -243,7 +142,7 @@ an_error_carries_status_hresult_and_message(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, ping_main, &got);
+    gcs_begin(fix, gcs_ping_main, &got);
     Gcs__V1__Response response = answer_to(&got);
     char message[] = "container 7: no such container";
     response.status = GCS_NOT_FOUND;
@@ -251,7 +150,7 @@ an_error_carries_status_hresult_and_message(void **state)
     response.message = message;
 
     rep_server_answer(&fix->server, &got, &response);
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_NOT_FOUND);
     assert_int_equal(fix->client.err.hresult, 0xC037010E);
@@ -265,10 +164,10 @@ a_status_that_is_none_becomes_unknown_and_never_success(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, ping_main, &got);
+    gcs_begin(fix, gcs_ping_main, &got);
 
     rep_server_status(&fix->server, &got, 4096, "from the future");
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_UNKNOWN);
     rep_request_done(&got);
@@ -303,8 +202,8 @@ an_asynchronous_call_is_answered_once(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got, ack;
-    begin(fix, async_main, &got);
-    end(fix);
+    gcs_begin(fix, async_main, &got);
+    gcs_end(fix);
     assert_int_equal(fix->client.status, GCS_OK);
 
     rep_server_status(&fix->server, &got, GCS_ABORTED, "not now");
@@ -323,8 +222,8 @@ disconnecting_answers_what_is_in_flight(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, async_main, &got);
-    end(fix);
+    gcs_begin(fix, async_main, &got);
+    gcs_end(fix);
 
     gcs_disconnect(fix->client.conn);
     fix->client.conn = NULL;
@@ -332,114 +231,6 @@ disconnecting_answers_what_is_in_flight(void **state)
     assert_int_equal(atomic_load(&fix->client.answered), 1);
     assert_int_equal(fix->client.async_status, GCS_UNAVAILABLE);
     rep_request_done(&got);
-}
-
-/* -- denials -- */
-
-/* Wraps the JSON text as the server does, with `before` in front. */
-static void
-wrap(char *ret, size_t size, const char *before, const char *json)
-{
-    unsigned char base64[4096];
-    assert_true(strlen(json) < sizeof base64 / 4 * 3 - 4);
-    EVP_EncodeBlock(base64, (const unsigned char *)json, (int)strlen(json));
-    snprintf(ret, size, "%spolicyDecision< %s >policyDecision", before, (char *)base64);
-}
-
-static void
-ping_denied(struct fixture *fix, const char *message)
-{
-    struct rep_request got;
-    begin(fix, ping_main, &got);
-    rep_server_status(&fix->server, &got, GCS_PERMISSION_DENIED, message);
-    end(fix);
-    rep_request_done(&got);
-    assert_int_equal(fix->client.status, GCS_PERMISSION_DENIED);
-}
-
-static void
-a_denial_is_decoded_into_its_reasons(void **state)
-{
-    struct fixture *fix = *state;
-    char message[8192];
-    const char *json =
-        "{\"decision\":\"deny\",\"input\":{\"argList\":[\"mkdir\"],\"rule\":\"exec_in_container\"},"
-        "\"reason\":{\"candidate_containers\":[],\"errors\":[\"invalid command\",\"no "
-        "\\u003crule\\u003e\"]}}";
-    wrap(message, sizeof message, "exec in container denied due to policy: ", json);
-
-    ping_denied(fix, message);
-
-    const struct gcs_denial *denial = fix->client.err.denial;
-    assert_non_null(denial);
-    assert_string_equal(fix->client.err.message, "exec in container denied due to policy");
-    assert_string_equal(denial->decision, "deny");
-    assert_string_equal(denial->rule, "exec_in_container");
-    assert_int_equal(denial->errors_count, 2);
-    assert_string_equal(denial->errors[0], "invalid command");
-    assert_string_equal(denial->errors[1], "no <rule>");
-    assert_int_equal(denial->truncated_count, 0);
-    assert_string_equal(denial->json, json);
-}
-
-static void
-a_shortened_denial_tells_what_was_left_out(void **state)
-{
-    struct fixture *fix = *state;
-    char message[8192];
-    wrap(message, sizeof message, "",
-         "{\"decision\":\"deny\",\"reason\":{\"errors\":[\"a\"]},\"truncated\":[\"reason.error_objects\","
-         "\"input\"]}");
-
-    ping_denied(fix, message);
-
-    const struct gcs_denial *denial = fix->client.err.denial;
-    assert_non_null(denial);
-    assert_string_equal(fix->client.err.message, "denied by policy");
-    assert_string_equal(denial->rule, "");
-    assert_int_equal(denial->errors_count, 1);
-    assert_int_equal(denial->truncated_count, 2);
-    assert_string_equal(denial->truncated[1], "input");
-}
-
-static void
-a_policy_error_and_a_plain_reason_are_both_told(void **state)
-{
-    struct fixture *fix = *state;
-    char message[8192];
-    wrap(message, sizeof message, "x: ",
-         "{\"decision\":\"deny\",\"policyError\":\"rule not found\",\"reason\":\"Security policy is not "
-         "valid.\"}");
-
-    ping_denied(fix, message);
-
-    const struct gcs_denial *denial = fix->client.err.denial;
-    assert_non_null(denial);
-    assert_int_equal(denial->errors_count, 2);
-    assert_string_equal(denial->errors[0], "rule not found");
-    assert_string_equal(denial->errors[1], "Security policy is not valid.");
-}
-
-static void
-what_is_no_decision_stays_a_message(void **state)
-{
-    struct fixture *fix = *state;
-    static const char *const messages[] = {
-        "denied",
-        "policyDecision<  >policyDecision",
-        "policyDecision< !!!! >policyDecision",
-        "policyDecision< e30 >policyDecision",                  /* no padding */
-        "policyDecision< W10= >policyDecision",                 /* [] */
-        "policyDecision< eyJhIjoxLCJhIjoyfQ== >policyDecision", /* a key twice */
-        "policyDecision< e30= ",
-        " >policyDecision policyDecision< ",
-        "policyDecision<                  >policyDecision",
-    };
-    for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
-        ping_denied(fix, messages[i]);
-        assert_null(fix->client.err.denial);
-        assert_string_equal(fix->client.err.message, messages[i]);
-    }
 }
 
 /* -- typed calls -- */
@@ -491,7 +282,7 @@ start_returns_the_process(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, start_main, &got);
+    gcs_begin(fix, start_main, &got);
     assert_int_equal(got.call->body_case, GCS__V1__REQUEST__BODY_START_CONTAINER);
     assert_string_equal(got.call->container_id, CONTAINER);
     Gcs__V1__Response response = answer_to(&got);
@@ -501,7 +292,7 @@ start_returns_the_process(void **state)
     response.start_container = &started;
 
     rep_server_answer(&fix->server, &got, &response);
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_OK);
     assert_int_equal(fix->client.process_id, 3);
@@ -526,7 +317,7 @@ wait_asks_until_the_process_has_ended(void **state)
     struct fixture *fix = *state;
     struct rep_request got;
     fix->client.wait_ms = GCS_WAIT_FOREVER;
-    begin(fix, wait_main, &got);
+    gcs_begin(fix, wait_main, &got);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(got.call->body_case, GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS);
         assert_int_equal(got.call->wait_for_process->process_id, 3);
@@ -537,7 +328,7 @@ wait_asks_until_the_process_has_ended(void **state)
         if (i < 2)
             rep_server_receive_call(&fix->server, &got);
     }
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_OK);
     assert_int_equal(fix->client.exit.code, 143);
@@ -550,11 +341,11 @@ wait_with_no_time_asks_once(void **state)
     struct fixture *fix = *state;
     struct rep_request got;
     fix->client.wait_ms = 0;
-    begin(fix, wait_main, &got);
+    gcs_begin(fix, wait_main, &got);
     assert_int_equal(got.call->wait_for_process->wait_ms, 0);
 
     answer_wait(fix, &got, false, 0);
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_DEADLINE_EXCEEDED);
     rep_request_done(&got);
@@ -566,7 +357,7 @@ write_moves_the_offset_to_what_was_taken(void **state)
     struct fixture *fix = *state;
     struct rep_request got;
     fix->client.offset = 100;
-    begin(fix, write_main, &got);
+    gcs_begin(fix, write_main, &got);
     assert_int_equal(got.call->write_stream->offset, 100);
     assert_int_equal(got.call->write_stream->data.len, 5);
     assert_true(got.call->write_stream->eof);
@@ -577,7 +368,7 @@ write_moves_the_offset_to_what_was_taken(void **state)
     response.write_stream = &written;
 
     rep_server_answer(&fix->server, &got, &response);
-    end(fix);
+    gcs_end(fix);
 
     assert_int_equal(fix->client.status, GCS_OK);
     assert_int_equal(fix->client.offset, 102);
@@ -589,7 +380,7 @@ settings_name_their_resource(void **state)
 {
     struct fixture *fix = *state;
     struct rep_request got;
-    begin(fix, volume_main, &got);
+    gcs_begin(fix, volume_main, &got);
     const Gcs__V1__ModifySettings *settings = got.call->modify_settings;
     assert_int_equal(settings->request_type, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD);
     assert_int_equal(settings->resource_case, GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS);
@@ -598,22 +389,22 @@ settings_name_their_resource(void **state)
     assert_string_equal(settings->block_cims->layers[1], "top.erofs");
     rep_server_status(&fix->server, &got, GCS_OK,
                       ""); /* an answer without a body is not what was asked for */
-    end(fix);
+    gcs_end(fix);
     rep_request_done(&got);
     assert_int_equal(fix->client.status, GCS_INTERNAL);
 
-    begin(fix, policy_main, &got);
+    gcs_begin(fix, policy_main, &got);
     settings = got.call->modify_settings;
     assert_int_equal(settings->resource_case, GCS__V1__MODIFY_SETTINGS__RESOURCE_SECURITY_POLICY);
     assert_int_equal(settings->security_policy->policy.len, 15);
     rep_server_status(&fix->server, &got, GCS_FAILED_PRECONDITION, "the policy is set");
-    end(fix);
+    gcs_end(fix);
     rep_request_done(&got);
     assert_int_equal(fix->client.status, GCS_FAILED_PRECONDITION);
 }
 
-#define TEST(name)           cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_CONNECTED(name) cmocka_unit_test_setup_teardown(name, setup_connected, teardown)
+#define TEST(name)           cmocka_unit_test_setup_teardown(name, gcs_setup, gcs_teardown)
+#define TEST_CONNECTED(name) cmocka_unit_test_setup_teardown(name, gcs_setup_connected, gcs_teardown)
 
 int
 main(void)
@@ -629,10 +420,6 @@ main(void)
         TEST_CONNECTED(a_status_that_is_none_becomes_unknown_and_never_success),
         TEST_CONNECTED(an_asynchronous_call_is_answered_once),
         TEST_CONNECTED(disconnecting_answers_what_is_in_flight),
-        TEST_CONNECTED(a_denial_is_decoded_into_its_reasons),
-        TEST_CONNECTED(a_shortened_denial_tells_what_was_left_out),
-        TEST_CONNECTED(a_policy_error_and_a_plain_reason_are_both_told),
-        TEST_CONNECTED(what_is_no_decision_stays_a_message),
         TEST_CONNECTED(start_returns_the_process),
         TEST_CONNECTED(wait_asks_until_the_process_has_ended),
         TEST_CONNECTED(wait_with_no_time_asks_once),
