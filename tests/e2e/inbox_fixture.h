@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "tests/e2e/inbox_calls.h"
 #include "tests/e2e/inbox_harness.h"
 
 extern struct guest_options guest_real;       /* needs root; its runtime is what guest_use_runtime() said */
