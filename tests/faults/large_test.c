@@ -32,7 +32,7 @@ padded_policy(const struct guest *guest, size_t size)
 }
 
 static void
-assert_refused(struct guest *guest, size_t size, const char *what)
+assert_size_refused(struct guest *guest, size_t size, const char *what)
 {
     struct gcs_error err = {0};
     char *text = padded_policy(guest, size);
@@ -50,8 +50,8 @@ a_policy_of_sixteen_mebibytes_is_set_and_larger_ones_are_refused(void **state)
     struct guest *guest = *state;
     struct gcs_error err = {0};
 
-    assert_refused(guest, LIMIT_POLICY_BYTES + 1, "16777216");   /* by the server */
-    assert_refused(guest, LIMIT_RECEIVE_BYTES, "more than the"); /* by libgcs, before it is sent */
+    assert_size_refused(guest, LIMIT_POLICY_BYTES + 1, "16777216");   /* by the server */
+    assert_size_refused(guest, LIMIT_RECEIVE_BYTES, "more than the"); /* by libgcs, before it is sent */
     char *text = padded_policy(guest, LIMIT_POLICY_BYTES);
     if (gcs_set_policy(guest->host, text, LIMIT_POLICY_BYTES, &err) != GCS_OK)
         fail_msg("%s", err.message);

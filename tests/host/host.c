@@ -205,3 +205,12 @@ assert_denied(struct gcs_error *err, enum gcs_status status, const char *reason)
         fail_msg("'%s' is not among the reasons: %s", reason, err->denial->json);
     gcs_error_clear(err);
 }
+
+void
+assert_refused(struct gcs_error *err, enum gcs_status status, enum gcs_status wanted)
+{
+    if (status != wanted)
+        fail_msg("%s instead of %s: %s", gcs_status_name(status), gcs_status_name(wanted),
+                 err->message ? err->message : "");
+    gcs_error_clear(err);
+}

@@ -73,4 +73,7 @@ bool host_wait_connected(struct gcs_connection *host, bool connected);
 /* Asserts that err is a denial that names `reason`, and clears it. */
 void assert_denied(struct gcs_error *err, enum gcs_status status, const char *reason);
 
+/* Asserts that a call was refused in this way, and clears what it said. */
+void assert_refused(struct gcs_error *err, enum gcs_status status, enum gcs_status wanted);
+
 #endif

@@ -68,15 +68,22 @@ host_end(struct host_call *call)
     return status;
 }
 
+static Gcs__V1__Request
+request_to(const char *id, uint32_t timeout_ms)
+{
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    request.container_id = text(id);
+    request.timeout_ms = timeout_ms;
+    return request;
+}
+
 struct host_call *
 host_begin_create(struct gcs_connection *host, const char *id, const struct test_spec *spec,
                   uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
     create.spec = (Gcs__V1__Spec *)(uintptr_t)&spec->spec;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
     request.create_container = &create;
     return host_begin(host, &request);
@@ -86,11 +93,9 @@ struct host_call *
 host_begin_exec(struct gcs_connection *host, const char *id, const struct test_process *process,
                 uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     Gcs__V1__ExecuteProcess execute = GCS__V1__EXECUTE_PROCESS__INIT;
     execute.process = (Gcs__V1__Process *)(uintptr_t)&process->process;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_EXECUTE_PROCESS;
     request.execute_process = &execute;
     return host_begin(host, &request);
@@ -99,13 +104,11 @@ host_begin_exec(struct gcs_connection *host, const char *id, const struct test_p
 struct host_call *
 host_begin_empty(struct gcs_connection *host, const char *id, int kind, uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
     Gcs__V1__ShutdownGraceful graceful = GCS__V1__SHUTDOWN_GRACEFUL__INIT;
     Gcs__V1__ShutdownForced forced = GCS__V1__SHUTDOWN_FORCED__INIT;
     Gcs__V1__DeleteContainerState delete = GCS__V1__DELETE_CONTAINER_STATE__INIT;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = (Gcs__V1__Request__BodyCase)kind;
     switch (kind) {
     case GCS__V1__REQUEST__BODY_START_CONTAINER:
@@ -128,12 +131,10 @@ struct host_call *
 host_begin_wait(struct gcs_connection *host, const char *id, uint32_t process_id, uint32_t wait_ms,
                 uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     Gcs__V1__WaitForProcess wait = GCS__V1__WAIT_FOR_PROCESS__INIT;
     wait.process_id = process_id;
     wait.wait_ms = wait_ms;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_WAIT_FOR_PROCESS;
     request.wait_for_process = &wait;
     return host_begin(host, &request);
@@ -143,13 +144,11 @@ struct host_call *
 host_begin_read(struct gcs_connection *host, const char *id, uint32_t process_id, uint32_t wait_ms,
                 uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     Gcs__V1__ReadStream read = GCS__V1__READ_STREAM__INIT;
     read.process_id = process_id;
     read.stream = GCS__V1__STREAM__STREAM_STDOUT;
     read.wait_ms = wait_ms;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_READ_STREAM;
     request.read_stream = &read;
     return host_begin(host, &request);
@@ -159,12 +158,10 @@ struct host_call *
 host_begin_properties(struct gcs_connection *host, const char *id, uint32_t timeout_ms)
 {
     Gcs__V1__PropertyType types[] = {GCS__V1__PROPERTY_TYPE__PROPERTY_TYPE_PROCESS_LIST};
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     Gcs__V1__GetProperties get = GCS__V1__GET_PROPERTIES__INIT;
     get.types = types;
     get.n_types = 1;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_GET_PROPERTIES;
     request.get_properties = &get;
     return host_begin(host, &request);
@@ -174,10 +171,8 @@ host_begin_properties(struct gcs_connection *host, const char *id, uint32_t time
 static struct host_call *
 begin_add(struct gcs_connection *host, const char *id, Gcs__V1__ModifySettings *settings, uint32_t timeout_ms)
 {
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__Request request = request_to(id, timeout_ms);
     settings->request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
-    request.container_id = text(id);
-    request.timeout_ms = timeout_ms;
     request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
     request.modify_settings = settings;
     return host_begin(host, &request);

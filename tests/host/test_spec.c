@@ -48,6 +48,13 @@ spec_add_mount(struct test_spec *spec, const char *source, const char *destinati
 }
 
 void
+spec_init_mounted(struct test_spec *spec)
+{
+    spec_init(spec);
+    spec_add_mount(spec, MOUNT_SOURCE, MOUNT_TARGET);
+}
+
+void
 process_init(struct test_process *process, const char *const *args)
 {
     *process = (struct test_process){.env = {text("PATH=/bin")}};

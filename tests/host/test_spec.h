@@ -15,6 +15,11 @@ struct test_spec {
 };
 void spec_init(struct test_spec *spec);
 
+/* The same with the seed's mount. */
+#define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
+#define MOUNT_TARGET "/volumemountscratch"
+void spec_init_mounted(struct test_spec *spec);
+
 /* Adds a mount of the form the policy allows: rbind, rshared, rw. Strings are borrowed. */
 void spec_add_mount(struct test_spec *spec, const char *source, const char *destination);
 

@@ -42,8 +42,7 @@ a_container_that_nobody_was_told_of_is_deleted_and_its_id_is_free(void **state)
     struct test_spec spec;
     char id[65];
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, "sandbox:///tmp/atlas/emptydir/vol1", "/volumemountscratch");
+    spec_init_mounted(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
 
     lose_answer(f, host_begin_create(f->host, container_id(id, 0), &spec, 0), INBOX_CREATE);

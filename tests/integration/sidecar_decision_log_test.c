@@ -16,9 +16,6 @@
 #include "server/base/fd.h"
 #include "tests/integration/sidecar_fixture.h"
 
-#define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
-#define MOUNT_TARGET "/volumemountscratch"
-
 static char log_path[128], policy_path[128];
 
 static void
@@ -60,11 +57,9 @@ play(struct sidecar_fixture *f)
     uint32_t number;
     host_add_volume(f->host);
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_INTERNAL);
-    assert_int_equal(GCS_INTERNAL, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_create(f->host, container_id(id, 0), &spec.spec, &err), GCS_INTERNAL);
     assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &number, &err));
     process_init(&process, args);

@@ -347,12 +347,9 @@ without_an_inbox_what_needs_it_is_unavailable_and_the_rest_goes_on(void **state)
     inbox_cut(f->inbox);
     assert_true(host_wait_connected(f->host, false));
 
-    assert_int_equal(GCS_UNAVAILABLE, gcs_get_properties(f->host, id, types, 1, NULL, &err));
-    gcs_error_clear(&err);
-    assert_int_equal(GCS_UNAVAILABLE, gcs_wait(f->host, id, init, 1000, &end, &err));
-    gcs_error_clear(&err);
-    assert_int_equal(GCS_UNAVAILABLE, gcs_shutdown(f->host, id, true, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_get_properties(f->host, id, types, 1, NULL, &err), GCS_UNAVAILABLE);
+    assert_refused(&err, gcs_wait(f->host, id, init, 1000, &end, &err), GCS_UNAVAILABLE);
+    assert_refused(&err, gcs_shutdown(f->host, id, true, &err), GCS_UNAVAILABLE);
     assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
     assert_int_equal(GCS_OK, gcs_watch_events(f->host, 0, 0, NULL, &err));
     assert_false(host_health(f->host).ready);

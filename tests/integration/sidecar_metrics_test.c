@@ -114,15 +114,12 @@ create_three(struct sidecar_fixture *f)
     host_add_volume(f->host);
     for (unsigned i = 0; i < 3; i++)
         host_prepare(f->host, i);
-    spec_init(&spec);
-    spec_add_mount(&spec, "sandbox:///tmp/atlas/emptydir/vol1", "/volumemountscratch");
+    spec_init_mounted(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_refuse(f->inbox, INBOX_CREATE, NULL, 1, STATUS_INTERNAL);
-    assert_int_equal(GCS_INTERNAL, gcs_create(f->host, container_id(id, 1), &spec.spec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_create(f->host, container_id(id, 1), &spec.spec, &err), GCS_INTERNAL);
     spec.args[0] = (char *)(uintptr_t) "not-allowed";
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_create(f->host, container_id(id, 2), &spec.spec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_create(f->host, container_id(id, 2), &spec.spec, &err), GCS_PERMISSION_DENIED);
 }
 
 static void
@@ -183,8 +180,7 @@ a_page_that_does_not_exist_is_refused(void **state)
     request.body_case = GCS__V1__REQUEST__BODY_GET_METRICS;
     request.get_metrics = &page;
 
-    assert_int_equal(GCS_OUT_OF_RANGE, gcs_call(f->host, &request, NULL, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_call(f->host, &request, NULL, &err), GCS_OUT_OF_RANGE);
 }
 
 /* A family is never cut, so the largest one must fit into the smallest answer: everything has happened,

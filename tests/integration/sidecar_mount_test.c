@@ -13,9 +13,6 @@
 
 #include "tests/integration/sidecar_fixture.h"
 
-#define SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
-#define TARGET "/volumemountscratch"
-
 /* The one mount that the seed's policy allows. */
 struct test_mount {
     Gcs__V1__Mount mount;
@@ -52,7 +49,7 @@ begin_add(struct sidecar_fixture *f, const char *id, uint32_t timeout_ms)
     Gcs__V1__ContainerMount container_mount = GCS__V1__CONTAINER_MOUNT__INIT;
     Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    mount_init(&mount, SOURCE, TARGET);
+    mount_init(&mount, MOUNT_SOURCE, MOUNT_TARGET);
     container_mount.mount = &mount.mount;
     settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT;
     settings.container_mount = &container_mount;
@@ -103,13 +100,13 @@ a_running_container_gets_a_directory_that_the_policy_allows_and_keeps_it_until_i
     snprintf(path, sizeof path, "%s/tmp/atlas/emptydir/vol1", f->sandbox);
     inbox_look_at(f->inbox, path);
 
-    assert_int_equal(GCS_OK, add(f, id, "C:\\SandboxMounts\\tmp\\atlas\\emptydir\\vol1", TARGET, &err));
+    assert_int_equal(GCS_OK, add(f, id, "C:\\SandboxMounts\\tmp\\atlas\\emptydir\\vol1", MOUNT_TARGET, &err));
 
     const Gcs__V1__ModifySettings *got = last_settings(f, id);
     assert_int_equal(GCS__V1__MODIFY_SETTINGS__RESOURCE_CONTAINER_MOUNT, got->resource_case);
     assert_int_equal(GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, got->request_type);
-    assert_string_equal(SOURCE, got->container_mount->mount->source);
-    assert_string_equal(TARGET, got->container_mount->mount->destination);
+    assert_string_equal(MOUNT_SOURCE, got->container_mount->mount->source);
+    assert_string_equal(MOUNT_TARGET, got->container_mount->mount->destination);
     assert_int_equal(3, got->container_mount->mount->n_options);
     size_t count = inbox_count(f->inbox, INBOX_SETTINGS, id);
     assert_int_equal(S_IFDIR | 0777, inbox_message(f->inbox, INBOX_SETTINGS, id, count - 1)->modes[0]);
@@ -129,14 +126,15 @@ what_no_rule_is_left_for_is_denied_and_nothing_is_made_or_forwarded(void **state
     container_id(id, 0);
     size_t before = inbox_count(f->inbox, INBOX_SETTINGS, id);
 
-    assert_denied(&err, add(f, id, "sandbox:///tmp/other/vol1", TARGET, &err), "invalid mount list");
-    assert_denied(&err, add(f, id, SOURCE, "/elsewhere", &err), "invalid mount list");
+    assert_denied(&err, add(f, id, "sandbox:///tmp/other/vol1", MOUNT_TARGET, &err), "invalid mount list");
+    assert_denied(&err, add(f, id, MOUNT_SOURCE, "/elsewhere", &err), "invalid mount list");
 
     assert_nothing_is_left(f);
     assert_int_equal(before, inbox_count(f->inbox, INBOX_SETTINGS, id));
-    assert_int_equal(GCS_OK, add(f, id, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_OK, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err));
     /* One rule, one mount: those that are there count. */
-    assert_denied(&err, add(f, id, "sandbox:///tmp/atlas/emptydir/vol2", TARGET, &err), "invalid mount list");
+    assert_denied(&err, add(f, id, "sandbox:///tmp/atlas/emptydir/vol2", MOUNT_TARGET, &err),
+                  "invalid mount list");
     assert_int_equal(before + 1, inbox_count(f->inbox, INBOX_SETTINGS, id));
     assert_int_equal(0, sandbox_mode(f, "tmp/atlas/emptydir/vol2"));
 }
@@ -150,12 +148,12 @@ a_mount_of_the_create_counts_as_well(void **state)
     uint32_t process;
     char id[65];
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, SOURCE, TARGET);
+    spec_init_mounted(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &process, &err));
 
-    assert_denied(&err, add(f, id, "sandbox:///tmp/atlas/emptydir/vol2", TARGET, &err), "invalid mount list");
+    assert_denied(&err, add(f, id, "sandbox:///tmp/atlas/emptydir/vol2", MOUNT_TARGET, &err),
+                  "invalid mount list");
 }
 
 static void
@@ -165,9 +163,9 @@ malformed_mounts_are_refused_by_their_field(void **state)
     static const struct {
         const char *source, *destination, *field;
     } bad[] = {
-        {"/etc", TARGET, "container_mount.mount.source"},
-        {"sandbox:///a/../b", TARGET, "container_mount.mount.source"},
-        {SOURCE, "", "container_mount.mount.destination"},
+        {"/etc", MOUNT_TARGET, "container_mount.mount.source"},
+        {"sandbox:///a/../b", MOUNT_TARGET, "container_mount.mount.source"},
+        {MOUNT_SOURCE, "", "container_mount.mount.destination"},
     };
     char id[65];
     host_run(f->host, 0);
@@ -179,7 +177,7 @@ malformed_mounts_are_refused_by_their_field(void **state)
         gcs_error_clear(&err);
     }
     struct gcs_error err = {0};
-    assert_int_equal(GCS_INVALID_ARGUMENT, add(f, GCS_UVM_ID, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_INVALID_ARGUMENT, add(f, GCS_UVM_ID, MOUNT_SOURCE, MOUNT_TARGET, &err));
     gcs_error_clear(&err);
     assert_nothing_is_left(f);
 }
@@ -194,16 +192,16 @@ only_a_container_that_runs_gets_a_mount(void **state)
     char id[65];
     host_prepare(f->host, 0);
     container_id(id, 0);
-    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err));
     gcs_error_clear(&err);
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
-    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err));
     gcs_error_clear(&err);
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &process, &err));
     end_init(f, id, process);
 
-    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err));
 
     assert_int_equal(0xC0370110, err.hresult); /* it has stopped already */
     gcs_error_clear(&err);
@@ -220,12 +218,12 @@ a_mount_that_the_inbox_refuses_is_undone_before_the_host_hears_of_it(void **stat
     container_id(id, 0);
     inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_FAILED_PRECONDITION);
 
-    enum gcs_status status = add(f, id, SOURCE, TARGET, &err);
+    enum gcs_status status = add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err);
 
     assert_int_equal(GCS_FAILED_PRECONDITION, status);
     assert_nothing_is_left(f);
     gcs_error_clear(&err);
-    assert_int_equal(GCS_OK, add(f, id, SOURCE, TARGET, &err)); /* its rule is free again */
+    assert_int_equal(GCS_OK, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err)); /* its rule is free again */
 }
 
 static void
@@ -242,13 +240,13 @@ a_directory_that_cannot_be_made_leaves_nothing_and_is_not_forwarded(void **state
     fclose(file);
     size_t before = inbox_count(f->inbox, INBOX_SETTINGS, id);
 
-    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_FAILED_PRECONDITION, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err));
 
     gcs_error_clear(&err);
     assert_int_equal(before, inbox_count(f->inbox, INBOX_SETTINGS, id));
     assert_int_equal(0, sandbox_root_directories(f->sidecar->sandbox));
     assert_int_equal(0, remove(path));
-    assert_int_equal(GCS_OK, add(f, id, SOURCE, TARGET, &err));
+    assert_int_equal(GCS_OK, add(f, id, MOUNT_SOURCE, MOUNT_TARGET, &err));
 }
 
 static void
@@ -272,7 +270,7 @@ a_mount_that_comes_too_late_is_taken_away_at_the_inbox_and_undone(void **state)
     const Gcs__V1__ModifySettings *reverse =
         inbox_message(f->inbox, INBOX_SETTINGS, id, before)->request->modify_settings;
     assert_int_equal(GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE, reverse->request_type);
-    assert_string_equal(TARGET, reverse->container_mount->mount->destination);
+    assert_string_equal(MOUNT_TARGET, reverse->container_mount->mount->destination);
     assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
     assert_false(host_health(f->host).inconsistent);
 }

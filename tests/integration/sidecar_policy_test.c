@@ -148,8 +148,7 @@ an_enforcer_of_another_kind_is_refused(void **state)
     gcs_error_clear(&err);
     settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
     policy.enforcer_type = (char *)(uintptr_t) "rego";
-    assert_int_equal(GCS_UNIMPLEMENTED, gcs_call(f->host, &request, NULL, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_call(f->host, &request, NULL, &err), GCS_UNIMPLEMENTED);
     settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
     assert_int_equal(GCS_OK, gcs_call(f->host, &request, NULL, &err));
     free(text);
@@ -201,7 +200,7 @@ layers_are_verified_and_their_digests_told(void **state)
     struct gcs_error err = {0};
     Gcs__V1__Response *response = NULL;
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
 
     assert_int_equal(GCS_OK,
                      gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, files, 2, &response, &err));
@@ -223,7 +222,7 @@ layers_that_the_policy_does_not_name_are_not_mounted(void **state)
     static const char *const turned[] = {"top", "base"};
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
 
     enum gcs_status status = gcs_add_volume(f->host, container_id(id, 0), VOLUME_ID, turned, 2, NULL, &err);
 
@@ -239,7 +238,7 @@ a_root_is_a_volume_and_a_scratch_and_is_taken_apart_in_turn(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     host_add_volume(f->host);
     container_id(id, 0);
 
@@ -253,10 +252,8 @@ a_root_is_a_volume_and_a_scratch_and_is_taken_apart_in_turn(void **state)
         assert_memory_equal(f->volumes, got->approval->lower_directories[i], strlen(f->volumes));
 
     /* Nothing that something stands on goes. */
-    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_remove_scratch(f->host, "scratch-0", &err));
-    gcs_error_clear(&err);
-    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_remove_volume(f->host, VOLUME_ID, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_remove_scratch(f->host, "scratch-0", &err), GCS_FAILED_PRECONDITION);
+    assert_refused(&err, gcs_remove_volume(f->host, VOLUME_ID, &err), GCS_FAILED_PRECONDITION);
     assert_int_equal(GCS_OK, gcs_separate_layers(f->host, id, "scratch-0", VOLUME_ID, &err));
     assert_int_equal(GCS_OK, gcs_remove_scratch(f->host, "scratch-0", &err));
     assert_int_equal(GCS_OK, gcs_remove_volume(f->host, VOLUME_ID, &err));
@@ -270,7 +267,7 @@ what_the_inbox_refuses_to_combine_can_be_combined_again(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     host_add_volume(f->host);
     for (unsigned number = 0; number < 2; number++) { /* admitted with the volume, and by the combination */
         char scratch[32];
@@ -279,9 +276,8 @@ what_the_inbox_refuses_to_combine_can_be_combined_again(void **state)
         assert_int_equal(GCS_OK, gcs_add_scratch(f->host, scratch, 0, &err));
         inbox_refuse(f->inbox, INBOX_SETTINGS, id, 1, STATUS_INTERNAL);
 
-        assert_int_equal(GCS_INTERNAL, gcs_combine_layers(f->host, id, scratch, VOLUME_ID, &err));
+        assert_refused(&err, gcs_combine_layers(f->host, id, scratch, VOLUME_ID, &err), GCS_INTERNAL);
 
-        gcs_error_clear(&err);
         assert_int_equal(CONTAINER_ABSENT, container_state(f->sidecar->containers, id));
         assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, scratch, VOLUME_ID, &err));
         assert_false(host_health(f->host).inconsistent);
@@ -293,15 +289,13 @@ a_scratch_that_the_inbox_refuses_can_be_added_again(void **state)
 {
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_RESOURCE_EXHAUSTED);
 
-    assert_int_equal(GCS_RESOURCE_EXHAUSTED, gcs_add_scratch(f->host, "scratch-0", 0, &err));
+    assert_refused(&err, gcs_add_scratch(f->host, "scratch-0", 0, &err), GCS_RESOURCE_EXHAUSTED);
 
-    gcs_error_clear(&err);
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch-0", 0, &err));
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_add_scratch(f->host, "scratch-0", 0, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_add_scratch(f->host, "scratch-0", 0, &err), GCS_PERMISSION_DENIED);
 }
 
 static void
@@ -310,7 +304,7 @@ one_scratch_serves_one_container(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     host_add_volume(f->host);
     host_prepare(f->host, 0);
 
@@ -376,7 +370,7 @@ static void
 a_scratch_that_comes_too_late_is_removed_at_the_inbox_and_undone(void **state)
 {
     struct sidecar_fixture *f = *state;
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     size_t messages = 0;
     for (size_t i = 0; i < sizeof late_answers / sizeof late_answers[0]; i++) {
         inbox_hold(f->inbox, INBOX_SETTINGS, NULL, 1);
@@ -404,7 +398,7 @@ a_root_that_comes_too_late_is_taken_apart_at_the_inbox_and_undone(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     host_add_volume(f->host);
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch", 0, &err));
     for (unsigned i = 0; i < sizeof late_answers / sizeof late_answers[0]; i++) {
@@ -434,19 +428,17 @@ an_inbox_that_gives_up_by_time_may_have_added_it_so_it_is_removed_there(void **s
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     host_add_volume(f->host);
 
     inbox_refuse(f->inbox, INBOX_SETTINGS, NULL, 1, STATUS_DEADLINE_EXCEEDED);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, gcs_add_scratch(f->host, "scratch", 0, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_add_scratch(f->host, "scratch", 0, &err), GCS_DEADLINE_EXCEEDED);
     assert_reversed(f, 1);
     assert_int_equal(GCS_OK, gcs_add_scratch(f->host, "scratch", 0, &err));
 
     container_id(id, 0);
     inbox_refuse(f->inbox, INBOX_SETTINGS, id, 1, STATUS_DEADLINE_EXCEEDED);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, gcs_combine_layers(f->host, id, "scratch", VOLUME_ID, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_combine_layers(f->host, id, "scratch", VOLUME_ID, &err), GCS_DEADLINE_EXCEEDED);
     assert_reversed(f, 4);
     assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, "scratch", VOLUME_ID, &err));
     assert_false(host_health(f->host).inconsistent);
@@ -458,7 +450,7 @@ what_a_restarted_inbox_does_not_know_can_be_removed(void **state)
     struct sidecar_fixture *f = *state;
     struct gcs_error err = {0};
     char id[65];
-    policy_set(f->host, seed_policy_text(&f->seed));
+    assert_int_equal(GCS_OK, policy_set(f->host, seed_policy_text(&f->seed)));
     host_add_volume(f->host);
     host_prepare(f->host, 0);
     container_id(id, 0);

@@ -12,9 +12,6 @@
 
 #include "tests/integration/sidecar_fixture.h"
 
-#define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
-#define MOUNT_TARGET "/volumemountscratch"
-
 static const char *const cmd[] = {"cmd", NULL};
 static const char *const mkdir_args[] = {"cmd", "/c", "mkdir", "C:\\SandboxMounts\\tmp", NULL};
 
@@ -39,8 +36,7 @@ the_seeds_container_lives_and_goes_and_the_hosts_own_mkdir_is_denied(void **stat
     char id[65];
     uint32_t init, exec;
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &init, &err));
     assert_int_equal(INBOX_FIRST_PROCESS, init);
@@ -56,8 +52,7 @@ the_seeds_container_lives_and_goes_and_the_hosts_own_mkdir_is_denied(void **stat
 
     assert_int_equal(GCS_OK, gcs_signal(f->host, id, init, GCS__V1__SIGNAL__SIGNAL_TERMINATE, &err));
     assert_int_equal(GCS_OK, gcs_wait(f->host, id, init, 10000, &end, &err));
-    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_delete(f->host, id, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_delete(f->host, id, &err), GCS_FAILED_PRECONDITION);
     inbox_emit(f->inbox, GCS__V1__EVENT_TYPE__EVENT_TYPE_FORCED_EXIT, id, init, 137);
     Gcs__V1__Response *events = NULL;
     assert_int_equal(GCS_OK, gcs_watch_events(f->host, 0, 20000, &events, &err));
@@ -158,19 +153,19 @@ denied_streams_are_cleared_in_the_document_and_refused_to_the_host(void **state)
             i == 0 ? got[i]->create_container->spec->process : got[i]->execute_process->process;
         assert_false(got[i]->approval->allow_stdio);
         assert_false(ran->stdin || ran->stdout || ran->stderr);
-        assert_int_equal(GCS_PERMISSION_DENIED, gcs_read(f->host, i < 2 ? id : GCS_UVM_ID, processes[i],
-                                                         GCS__V1__STREAM__STREAM_STDOUT, 0, 0, NULL, &err));
-        gcs_error_clear(&err);
-        assert_int_equal(GCS_PERMISSION_DENIED, gcs_write(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], "x",
-                                                          1, false, &offset, &err));
-        gcs_error_clear(&err);
-        assert_int_equal(GCS_PERMISSION_DENIED,
-                         gcs_resize(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], 24, 80, &err));
-        gcs_error_clear(&err);
-        assert_int_equal(GCS_PERMISSION_DENIED,
-                         gcs_close_stream(f->host, i < 2 ? id : GCS_UVM_ID, processes[i],
-                                          GCS__V1__STREAM__STREAM_STDIN, &err));
-        gcs_error_clear(&err);
+        assert_refused(&err,
+                       gcs_read(f->host, i < 2 ? id : GCS_UVM_ID, processes[i],
+                                GCS__V1__STREAM__STREAM_STDOUT, 0, 0, NULL, &err),
+                       GCS_PERMISSION_DENIED);
+        assert_refused(
+            &err, gcs_write(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], "x", 1, false, &offset, &err),
+            GCS_PERMISSION_DENIED);
+        assert_refused(&err, gcs_resize(f->host, i < 2 ? id : GCS_UVM_ID, processes[i], 24, 80, &err),
+                       GCS_PERMISSION_DENIED);
+        assert_refused(&err,
+                       gcs_close_stream(f->host, i < 2 ? id : GCS_UVM_ID, processes[i],
+                                        GCS__V1__STREAM__STREAM_STDIN, &err),
+                       GCS_PERMISSION_DENIED);
     }
     assert_int_equal(0, inbox_count(f->inbox, INBOX_CLOSE, NULL));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_RESIZE, NULL));
@@ -189,12 +184,10 @@ a_terminal_is_refused_where_streams_are_denied_and_nothing_is_left(void **state)
     uint32_t process_id;
     setup_with(f, STDIO_ALLOWED, STDIO_DENIED);
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     spec.process.terminal = true;
 
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_create(f->host, container_id(id, 0), &spec.spec, &err), GCS_PERMISSION_DENIED);
     assert_int_equal(0, sandbox_entries(f));
     assert_int_equal(0, inbox_count(f->inbox, INBOX_CREATE, NULL));
     spec.process.terminal = false;
@@ -203,8 +196,7 @@ a_terminal_is_refused_where_streams_are_denied_and_nothing_is_left(void **state)
 
     process_init(&process, cmd);
     process.process.terminal = true;
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_exec(f->host, id, &process.process, &process_id, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_exec(f->host, id, &process.process, &process_id, &err), GCS_PERMISSION_DENIED);
     assert_int_equal(0, inbox_count(f->inbox, INBOX_EXEC, NULL));
 }
 
@@ -358,13 +350,11 @@ a_shutdown_that_the_inbox_refuses_leaves_the_policys_state_as_it_was(void **stat
     process_init(&process, cmd);
     inbox_refuse(f->inbox, INBOX_FORCED, NULL, 1, STATUS_INTERNAL);
 
-    assert_int_equal(GCS_INTERNAL, gcs_shutdown(f->host, container_id(id, 0), true, &err));
+    assert_refused(&err, gcs_shutdown(f->host, container_id(id, 0), true, &err), GCS_INTERNAL);
 
-    gcs_error_clear(&err);
     assert_int_equal(GCS_OK, gcs_exec(f->host, id, &process.process, &exec, &err));
     assert_int_equal(GCS_OK, gcs_shutdown(f->host, id, false, &err));
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_exec(f->host, id, &process.process, &exec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_exec(f->host, id, &process.process, &exec, &err), GCS_PERMISSION_DENIED);
 }
 
 /* -- states -- */
@@ -379,15 +369,14 @@ an_exec_needs_a_running_container(void **state)
     char id[65];
     uint32_t exec;
     process_init(&process, cmd);
-    assert_int_equal(GCS_NOT_FOUND, gcs_exec(f->host, container_id(id, 0), &process.process, &exec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_exec(f->host, container_id(id, 0), &process.process, &exec, &err),
+                   GCS_NOT_FOUND);
     host_prepare(f->host, 0);
     spec_init(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
 
-    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_exec(f->host, id, &process.process, &exec, &err));
+    assert_refused(&err, gcs_exec(f->host, id, &process.process, &exec, &err), GCS_FAILED_PRECONDITION);
 
-    gcs_error_clear(&err);
     assert_int_equal(0, inbox_count(f->inbox, INBOX_EXEC, NULL));
 }
 
@@ -440,13 +429,11 @@ a_start_that_the_inbox_refuses_can_be_tried_again(void **state)
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_refuse(f->inbox, INBOX_START, NULL, 1, STATUS_INTERNAL);
 
-    assert_int_equal(GCS_INTERNAL, gcs_start(f->host, id, &init, &err));
+    assert_refused(&err, gcs_start(f->host, id, &init, &err), GCS_INTERNAL);
 
-    gcs_error_clear(&err);
     assert_int_equal(CONTAINER_CREATED, container_state(f->sidecar->containers, id));
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &init, &err));
-    assert_int_equal(GCS_FAILED_PRECONDITION, gcs_start(f->host, id, &init, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_start(f->host, id, &init, &err), GCS_FAILED_PRECONDITION);
 }
 
 static void
@@ -457,14 +444,12 @@ a_deletion_that_the_inbox_refuses_keeps_the_directories(void **state)
     struct test_spec spec;
     char id[65];
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
     inbox_refuse(f->inbox, INBOX_DELETE, NULL, 1, STATUS_INTERNAL);
 
-    assert_int_equal(GCS_INTERNAL, gcs_delete(f->host, id, &err));
+    assert_refused(&err, gcs_delete(f->host, id, &err), GCS_INTERNAL);
 
-    gcs_error_clear(&err);
     assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
     assert_int_equal(CONTAINER_CREATED, container_state(f->sidecar->containers, id));
     /* And one that finds nothing there any more has done what it should. */
@@ -497,8 +482,7 @@ an_exec_that_comes_too_late_is_killed_and_unknown_to_the_host(void **state)
     assert_int_equal(init + 1, kill->process_id);
     assert_int_equal(GCS__V1__SIGNAL__SIGNAL_TERMINATE, kill->signal);
     assert_int_equal(GCS_OK, gcs_exec(f->host, id, &process.process, &exec, &err));
-    assert_int_equal(GCS_NOT_FOUND, gcs_wait(f->host, id, init + 1, 0, &end, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_wait(f->host, id, init + 1, 0, &end, &err), GCS_NOT_FOUND);
     assert_false(host_health(f->host).inconsistent);
 }
 
@@ -541,8 +525,7 @@ a_start_that_comes_too_late_stays_a_start(void **state)
     request.timeout_ms = 150;
     request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
     request.start_container = &start;
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, gcs_call(f->host, &request, NULL, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_call(f->host, &request, NULL, &err), GCS_DEADLINE_EXCEEDED);
 
     inbox_release(f->inbox, INBOX_START);
 

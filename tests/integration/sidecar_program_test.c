@@ -430,20 +430,17 @@ run_with_secrets(struct sidecar_fixture *f, char id[65])
     spec.env[0] = (char *)(uintptr_t) "PASSWORD=" SECRET_ENV;
     container_id(id, 0);
     spec.args[2] = (char *)(uintptr_t)SECRET_ARG;
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_create(f->host, id, &spec.spec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_create(f->host, id, &spec.spec, &err), GCS_PERMISSION_DENIED);
     spec.env[1] = spec.env[0];
     spec.process.n_env = 2;
-    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_create(f->host, id, &spec.spec, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_create(f->host, id, &spec.spec, &err), GCS_INVALID_ARGUMENT);
     spec.process.n_env = 1;
     spec.args[2] = (char *)(uintptr_t) "127.0.0.1";
     assert_int_equal(GCS_OK, gcs_create(f->host, id, &spec.spec, &err));
     assert_int_equal(GCS_OK, gcs_start(f->host, id, &process_id, &err));
     process_init(&process, (const char *const[]){"cmd", "/c", SECRET_ARG, NULL});
     process.env[0] = spec.env[0];
-    assert_int_equal(GCS_PERMISSION_DENIED, gcs_exec(f->host, id, &process.process, &process_id, &err));
-    gcs_error_clear(&err);
+    assert_refused(&err, gcs_exec(f->host, id, &process.process, &process_id, &err), GCS_PERMISSION_DENIED);
     assert_int_equal(GCS_OK, gcs_ping(f->host, &err));
 }
 

@@ -15,9 +15,6 @@
 
 #include "tests/integration/sidecar_fixture.h"
 
-#define MOUNT_SOURCE "sandbox:///tmp/atlas/emptydir/vol1"
-#define MOUNT_TARGET "/volumemountscratch"
-
 static void *
 stop_main(void *arg)
 {
@@ -52,8 +49,7 @@ a_request_under_way_is_finished_and_new_ones_are_refused(void **state)
     struct test_spec spec;
     char id[65];
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     struct host_call *call = host_begin_create(f->host, container_id(id, 0), &spec, 0);
     assert_true(inbox_wait_held(f->inbox, 1));
@@ -81,8 +77,7 @@ at_the_end_of_the_drain_what_hangs_is_refused_and_undone(void **state)
     struct test_spec spec;
     char id[65];
     restart_with_drain(f, 200 * NS_PER_MS);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, HANGING);
     for (unsigned i = 0; i < HANGING; i++)
         host_prepare(f->host, i);
@@ -145,8 +140,7 @@ a_late_container_is_given_up_when_the_sidecar_ends(void **state)
     char id[65];
     restart_with_drain(f, 100 * NS_PER_MS);
     host_prepare(f->host, 0);
-    spec_init(&spec);
-    spec_add_mount(&spec, MOUNT_SOURCE, MOUNT_TARGET);
+    spec_init_mounted(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     inbox_hold(f->inbox, INBOX_DELETE, NULL, 1);
     assert_int_equal(GCS_DEADLINE_EXCEEDED,
