@@ -25,20 +25,9 @@
 #include "server/rpc/session.h"
 #include "tests/faults/counting_server.h"
 #include "tests/faults/proxy.h"
+#include "tests/unit/base/sanitized.h"
 
-/* Sanitizers make everything some ten times slower. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef SANITIZED
-#define REQUESTS 10000
-#else
-#define REQUESTS 100000
-#endif
+#define REQUESTS (SANITIZED ? 10000 : 100000)
 
 /* How long anything may take that is not lost for good. */
 #define PATIENCE_NS (120 * NS_PER_S)

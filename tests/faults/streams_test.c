@@ -16,17 +16,7 @@
 
 #include "server/base/limits.h"
 #include "tests/faults/guest.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
+#include "tests/unit/base/sanitized.h"
 
 /* A gigabyte; less where each byte costs a sanitizer's check. */
 #define MANY_TEXT  (SANITIZED ? "33554432" : "1073741824")
