@@ -2,12 +2,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "client/gcsctl/attach.h"
 #include "client/gcsctl/command.h"
 #include "client/gcsctl/init_process.h"
+#include "client/gcsctl/window.h"
 #include "client/spec/spec.h"
 #include "server/base/fd.h"
 #include "server/base/limits.h"
@@ -41,11 +41,7 @@ process_describe(const struct arguments *arguments, struct arena *arena, Gcs__V1
     process->stdin = arguments->input && !arguments->detach;
     process->terminal = arguments->tty;
     process->stderr = !arguments->tty;
-    struct winsize size;
-    if (arguments->tty && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0) {
-        process->console_height = size.ws_row;
-        process->console_width = size.ws_col;
-    }
+    window_fit(process);
     return STATUS_OK;
 }
 

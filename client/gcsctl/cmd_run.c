@@ -1,10 +1,8 @@
 /* run: the whole life of a container as one command. */
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include "client/gcsctl/attach.h"
 #include "client/gcsctl/bringup.h"
 #include "client/gcsctl/command.h"
+#include "client/gcsctl/window.h"
 #include "client/spec/spec.h"
 
 #define RUN_ARENA (32 * 1024 * 1024)
@@ -26,11 +24,7 @@ container_describe(const struct arguments *arguments, struct arena *arena, struc
     if (arguments->layers_count == 0)
         return error_set(err, STATUS_INVALID_ARGUMENT, 0, "give the image's layers with --layer, base first");
 
-    struct winsize size;
-    if ((*ret)->process->terminal && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0) {
-        (*ret)->process->console_height = size.ws_row;
-        (*ret)->process->console_width = size.ws_col;
-    }
+    window_fit((*ret)->process);
     bringup->spec = *ret;
     bringup->policy_path = arguments->policy;
     bringup->layers = arguments->layers;

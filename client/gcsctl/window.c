@@ -20,11 +20,27 @@ struct window {
     int signal_fd, stop_fd;
 };
 
+static bool
+size_of_ours(struct winsize *ret)
+{
+    return ioctl(STDIN_FILENO, TIOCGWINSZ, ret) == 0 && ret->ws_row != 0 && ret->ws_col != 0;
+}
+
+void
+window_fit(Gcs__V1__Process *process)
+{
+    struct winsize size;
+    if (!process->terminal || !size_of_ours(&size))
+        return;
+    process->console_height = size.ws_row;
+    process->console_width = size.ws_col;
+}
+
 static void
 size_pass(const struct window *window)
 {
     struct winsize size;
-    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+    if (!size_of_ours(&size))
         return;
     struct gcs_error err = {0};
     if (gcs_resize(window->tool->conn, window->container_id, window->process_id, size.ws_row, size.ws_col,

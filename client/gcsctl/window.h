@@ -17,6 +17,9 @@
 
 struct window;
 
+/* A process that gets a terminal begins with the size of ours; where we have none, its own is the guest's. */
+void window_fit(Gcs__V1__Process *process);
+
 /*
  * tool          borrowed and connected
  * container_id  borrowed until window_stop()
