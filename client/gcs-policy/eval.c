@@ -8,49 +8,6 @@
 #include "client/gcs-policy/options.h"
 #include "server/policy/vectors.h"
 
-struct options {
-    const char *policy, *steps;
-    enum policy_os os;
-    enum policy_rules rules;
-};
-
-enum { KEY_OS = 256, KEY_REFERENCE };
-
-static error_t
-parse_option(int key, char *arg, struct argp_state *state)
-{
-    struct options *options = state->input;
-
-    switch (key) {
-    case 'p':
-        options->policy = arg;
-        return 0;
-    case 's':
-        options->steps = arg;
-        return 0;
-    case KEY_OS:
-        options->os = option_os(state, arg);
-        return 0;
-    case KEY_REFERENCE:
-        options->rules = POLICY_REFERENCE;
-        return 0;
-    case ARGP_KEY_END:
-        if (!options->policy || !options->steps)
-            argp_error(state, "--policy and --steps are needed");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option option_list[] = {
-    {"policy", 'p', "FILE", 0, "the policy", 0},
-    {"steps", 's', "FILE", 0, "the steps, one JSON object a line", 0},
-    {"os", KEY_OS, "windows|linux", 0, "the mode; windows by default", 0},
-    {"reference", KEY_REFERENCE, NULL, 0, "decide as the reference does, not strictly", 0},
-    {0},
-};
-
 static void
 print_line(const char *line, void *arg)
 {
@@ -71,7 +28,7 @@ print_load_error(const struct error *err)
 }
 
 static int
-eval_text(const struct options *options, const char *text, size_t size, const char *steps)
+eval_text(const struct step_options *options, const char *text, size_t size, const char *steps)
 {
     CLEANUP(policy_unrefp)
     struct policy *policy = NULL;
@@ -92,10 +49,9 @@ eval_text(const struct options *options, const char *text, size_t size, const ch
 int
 command_eval(int argc, char **argv)
 {
-    static const struct argp argp = {
-        option_list, parse_option, NULL, "Prints the decision on each step, one JSON object a line.",
-        NULL,        NULL,         NULL};
-    struct options options = {.rules = POLICY_STRICT};
+    struct argp argp = step_options_argp;
+    argp.doc = "Prints the decision on each step, one JSON object a line.";
+    struct step_options options = {.rules = POLICY_STRICT};
     size_t policy_size, steps_size;
 
     argp_parse(&argp, argc, argv, 0, NULL, &options);

@@ -12,13 +12,11 @@
 #include "server/policy/steps.h"
 
 struct options {
-    const char *policy, *steps;
+    struct step_options play;
     size_t step; /* from 1; 0: the last */
-    enum policy_os os;
-    enum policy_rules rules;
 };
 
-enum { KEY_OS = 256, KEY_REFERENCE, KEY_STEP };
+enum { KEY_STEP = OPTION_KEY_FREE };
 
 static error_t
 parse_option(int key, char *arg, struct argp_state *state)
@@ -26,24 +24,11 @@ parse_option(int key, char *arg, struct argp_state *state)
     struct options *options = state->input;
 
     switch (key) {
-    case 'p':
-        options->policy = arg;
-        return 0;
-    case 's':
-        options->steps = arg;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->play;
         return 0;
     case KEY_STEP:
         options->step = option_count(state, "step", arg);
-        return 0;
-    case KEY_OS:
-        options->os = option_os(state, arg);
-        return 0;
-    case KEY_REFERENCE:
-        options->rules = POLICY_REFERENCE;
-        return 0;
-    case ARGP_KEY_END:
-        if (!options->policy || !options->steps)
-            argp_error(state, "--policy and --steps are needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -51,14 +36,10 @@ parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option option_list[] = {
-    {"policy", 'p', "FILE", 0, "the policy", 0},
-    {"steps", 's', "FILE", 0, "the steps, one JSON object a line; those before the explained one are played",
-     0},
     {"step", KEY_STEP, "N", 0, "the step to explain, from 1; the last by default", 0},
-    {"os", KEY_OS, "windows|linux", 0, "the mode; windows by default", 0},
-    {"reference", KEY_REFERENCE, NULL, 0, "explain the reference's decision, not the strict one", 0},
     {0},
 };
+static const struct argp_child children[] = {{&step_options_argp, 0, NULL, 0}, {0}};
 
 /* ---- who narrowed whom ---- */
 
@@ -140,7 +121,7 @@ static void
 print_explanation(const struct playing *playing, json_t *step, const struct policy_request *request,
                   const struct policy_verdict *verdict, const struct explanation *explanation)
 {
-    print_decision(request, verdict, playing->wanted, playing->options->rules);
+    print_decision(request, verdict, playing->wanted, playing->options->play.rules);
     for (size_t i = 0; i < explanation->notes.count; i++)
         printf("note: %s\n", explanation->notes.items[i]);
     for (size_t i = 0; i < explanation->count; i++)
@@ -159,7 +140,7 @@ explain_step(struct playing *playing, json_t *step, struct error *err)
     struct explanation explanation;
 
     arena_init(&arena, LIMIT_STEP_ARENA_BYTES);
-    TRY(step_parse(step, playing->options->os, &arena, &request, err));
+    TRY(step_parse(step, playing->options->play.os, &arena, &request, err));
     TRY(policy_explain(playing->state, &request, &arena, &explanation, err));
     enum status status = policy_decide(playing->state, &request, &arena, &verdict, err);
     if (status != STATUS_OK && status != STATUS_PERMISSION_DENIED)
@@ -213,7 +194,7 @@ play(json_t *step, size_t line, void *arg, struct error *err)
         status = explain_step(playing, step, err);
         playing->count += status == STATUS_OK;
     } else {
-        status = step_run(playing->state, step, playing->options->os, &decision, err);
+        status = step_run(playing->state, step, playing->options->play.os, &decision, err);
         if (status == STATUS_OK)
             status = remember(playing, step, json_is_true(json_object_get(decision, "allowed")), err);
     }
@@ -243,13 +224,14 @@ explain_text(const struct options *options, const char *text, size_t size, const
     struct error err;
     size_t count = 0;
 
-    enum status status = policy_load(text, size, options->os, &policy, &err);
+    enum status status = policy_load(text, size, options->play.os, &policy, &err);
     if (status == STATUS_OK)
-        status = policy_state_new(policy, options->rules, &state, &err);
+        status = policy_state_new(policy, options->play.rules, &state, &err);
     if (status == STATUS_OK)
         status = step_lines_each(steps, count_step, &count, &err);
     if (status == STATUS_OK && (count == 0 || options->step > count))
-        status = error_set(&err, STATUS_INVALID_ARGUMENT, 0, "%s: it has %zu steps", options->steps, count);
+        status =
+            error_set(&err, STATUS_INVALID_ARGUMENT, 0, "%s: it has %zu steps", options->play.steps, count);
     playing.state = state;
     playing.wanted = options->step ? options->step : count;
     if (status == STATUS_OK)
@@ -277,15 +259,15 @@ command_explain(int argc, char **argv)
                                      "The steps before it are played first and narrow the candidates as they "
                                      "would. Exit status: 0 the step "
                                      "is allowed, 1 it is denied, 2 it could not be asked.",
-                                     NULL,
+                                     children,
                                      NULL,
                                      NULL};
-    struct options options = {.rules = POLICY_STRICT};
+    struct options options = {.play = {.rules = POLICY_STRICT}};
     size_t policy_size, steps_size;
 
     argp_parse(&argp, argc, argv, 0, NULL, &options);
-    char *policy = command_read_file(options.policy, &policy_size);
-    char *steps = policy ? command_read_file(options.steps, &steps_size) : NULL;
+    char *policy = command_read_file(options.play.policy, &policy_size);
+    char *steps = policy ? command_read_file(options.play.steps, &steps_size) : NULL;
     int result = steps ? explain_text(&options, policy, policy_size, steps) : EXIT_CANNOT_ASK;
     free(policy);
     free(steps);
