@@ -28,8 +28,8 @@
  *
  *   STATUS_INVALID_ARGUMENT     the spec; names the field
  *   STATUS_NOT_FOUND            a mount's source does not exist
- *   STATUS_FAILED_PRECONDITION  a source is, or is below, something it must not be; or mounts without a
- *                               sandbox root
+ *   STATUS_FAILED_PRECONDITION  a source is, or is below, something it must not be; or there are mounts and
+ * no sandbox root
  *
  * After a failure nothing is left.
  */

@@ -109,7 +109,7 @@ MUST_CHECK enum status directory_hold_adopt(struct sandbox_root *root, const str
  *
  * ret_count  directories looked at
  *
- * Statuses as directory_hold_release().
+ * Statuses as directory_hold_release(), and RESOURCE_EXHAUSTED (memory) before anything is removed.
  */
 MUST_CHECK enum status directory_holds_sweep(struct sandbox_root *root, size_t *ret_count, struct error *err);
 

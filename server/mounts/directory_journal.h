@@ -41,8 +41,10 @@ struct directory_journal;
  * table  the root's; borrowed for the journal's life
  * ret    ended by directory_journal_close(); untouched on failure, when the table may have entries
  *
+ *   STATUS_INVALID_ARGUMENT     `path` is not absolute, or its name is too long to have ".new" behind it
  *   STATUS_FAILED_PRECONDITION  something else is there, another process uses it, or a line is none of ours
- *   STATUS_RESOURCE_EXHAUSTED   it has more than LIMIT_JOURNAL_BYTES
+ *   STATUS_RESOURCE_EXHAUSTED   it has more than LIMIT_JOURNAL_BYTES, or there is no memory
+ * and open(2)'s.
  */
 MUST_CHECK enum status directory_journal_open(const char *path, struct directory_table *table,
                                               struct directory_journal **ret, struct error *err);

@@ -49,7 +49,7 @@ struct sandbox_root_options {
  * err      names the path and the reason
  *
  * A caller may act on
- *   STATUS_INVALID_ARGUMENT     `path` is not absolute or is "/"
+ *   STATUS_INVALID_ARGUMENT     `path` is not absolute, does not end in a name, or is too long
  *   STATUS_NOT_FOUND            its parent does not exist
  *   STATUS_FAILED_PRECONDITION  what is there is no directory of ours: a link, a file, another owner than our
  *                               effective user, writable for group or others, or not permitted or read-only
@@ -72,6 +72,7 @@ void sandbox_root_free(struct sandbox_root *root);
  * A caller may act on
  *   STATUS_NOT_FOUND            it or a directory on the way is missing
  *   STATUS_FAILED_PRECONDITION  a link, a mount point, or neither a directory nor a regular file
+ *   STATUS_ABORTED              the tree kept changing while we looked
  * Blocks on the file system.
  */
 MUST_CHECK enum status sandbox_root_open_source(struct sandbox_root *root, const struct sandbox_path *source,

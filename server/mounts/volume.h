@@ -15,12 +15,15 @@
  *     volume_ref()     holds the volume; says whether the policy has already spoken for this container
  *     (policy)         if not: mount_cims on the same digests, then volume_admit(); refused: volume_unref()
  *
- * States, and what each call does in them ("-" is FAILED_PRECONDITION and changes nothing):
+ * States, and what each call does in them ("-" is FAILED_PRECONDITION and changes nothing). What the table
+ * says is not said again below:
  *
  *                       absent     verifying  verified  mounting  mounted          unmounting  stuck
  *     volume_open       verifying  <---------------- ALREADY_EXISTS ------------------------------->
  *     volume_mount      NOT_FOUND  -          mounting  -         -                -           -
  *     volume_admit,ref  NOT_FOUND  -          -         -         the record       -           -
+ *     volume_dismiss,   NOT_FOUND  <----------------- the record, or NOT_FOUND -------------------->
+ *     volume_unref
  *     volume_unmount    NOT_FOUND  -          -         -         unmounting, or   -           unmounting
  *                                                                 - while held
  *     volume_drop       NOT_FOUND  -          absent    -         as unmount       -           unmounting
@@ -112,8 +115,9 @@ MUST_CHECK enum status volume_table_leave(struct volume_table *table, struct err
  * A caller may act on
  *   STATUS_INVALID_ARGUMENT    `id` or `count` is malformed
  *   STATUS_ALREADY_EXISTS      `id` is in use, in whatever state
- *   STATUS_RESOURCE_EXHAUSTED  LIMIT_VOLUMES volumes exist
- * and passes every other status, which are layer_open()'s, up. Blocks on the layer directory.
+ *   STATUS_RESOURCE_EXHAUSTED  LIMIT_VOLUMES volumes exist, or there is no memory
+ * and passes every other status, which are layer_open()'s and volume_stack_new()'s, up. Blocks on the layer
+ * directory.
  */
 MUST_CHECK enum status volume_open(struct volume_table *table, const char *id, const char *const *names,
                                    size_t count, struct volume_stack **ret, struct error *err);
@@ -133,15 +137,16 @@ MUST_CHECK enum status volume_mount(struct volume_table *table, const char *id, 
  * Records that the policy allows container `container_id` on the mounted volume. The record lives as long as
  * the volume, unless volume_dismiss() takes it away. Twice is fine.
  *
- * container_id  1 to LIMIT_CONTAINER_ID_BYTES bytes; copied
+ * container_id  1 to LIMIT_CONTAINER_ID_BYTES bytes, here and below; copied
  *
- * RESOURCE_EXHAUSTED when the volume has records of LIMIT_CONTAINERS containers.
+ * INVALID_ARGUMENT when `container_id` is malformed; RESOURCE_EXHAUSTED when the volume has records of
+ * LIMIT_CONTAINERS containers, or without memory.
  */
 MUST_CHECK enum status volume_admit(struct volume_table *table, const char *id, const char *container_id,
                                     struct error *err);
 
-/* Undoes volume_admit(), or ends it with the container. NOT_FOUND without a record; refused while the
- * container holds the volume. */
+/* Undoes volume_admit(), or ends it with the container. INVALID_ARGUMENT as volume_admit(); NOT_FOUND without
+ * a record; FAILED_PRECONDITION while the container holds the volume. */
 MUST_CHECK enum status volume_dismiss(struct volume_table *table, const char *id, const char *container_id,
                                       struct error *err);
 
@@ -151,12 +156,13 @@ MUST_CHECK enum status volume_dismiss(struct volume_table *table, const char *id
  * ret_admitted  whether volume_admit() stands for this container
  * ret           the stack, for the policy's inputs and overlayfs; given back with volume_stack_unref()
  *
- * ALREADY_EXISTS when the container holds it; RESOURCE_EXHAUSTED as volume_admit().
+ * ALREADY_EXISTS when the container holds it; INVALID_ARGUMENT and RESOURCE_EXHAUSTED as volume_admit().
  */
 MUST_CHECK enum status volume_ref(struct volume_table *table, const char *id, const char *container_id,
                                   bool *ret_admitted, struct volume_stack **ret, struct error *err);
 
-/* Ends the container's hold; the admission stays. NOT_FOUND when it holds nothing. */
+/* Ends the container's hold; the admission stays. INVALID_ARGUMENT as volume_admit(); NOT_FOUND when it holds
+ * nothing. */
 MUST_CHECK enum status volume_unref(struct volume_table *table, const char *id, const char *container_id,
                                     struct error *err);
 
@@ -175,9 +181,10 @@ MUST_CHECK enum status volume_drop(struct volume_table *table, const char *id, s
  *
  * digests  raw, of each layer, base first; 1 to LIMIT_LAYERS
  *
- *   INVALID_ARGUMENT  `id` or `count` is malformed
- *   ALREADY_EXISTS    `id` is in use; the volume may have been adopted before
- *   NOT_FOUND         there is no such volume left, or not all of it; what there is stays for the sweep
+ *   INVALID_ARGUMENT    `id` or `count` is malformed
+ *   ALREADY_EXISTS      `id` is in use; the volume may have been adopted before
+ *   NOT_FOUND           there is no such volume left, or not all of it; what there is stays for the sweep
+ *   RESOURCE_EXHAUSTED  as volume_open(); and layer_adopt()'s
  */
 MUST_CHECK enum status volume_adopt(struct volume_table *table, const char *id,
                                     const uint8_t (*digests)[LAYER_DIGEST_BYTES], size_t count,

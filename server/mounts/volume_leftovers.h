@@ -23,8 +23,8 @@
  * keep, arg  NULL: nothing stays
  * ret_count  how many mounts were taken away; set also on failure
  *
- * FAILED_PRECONDITION: there is something below the directory that a volume table does not make; it is left
- * alone and named.
+ * FAILED_PRECONDITION: a mount cannot be taken away, or there is something below the directory that a volume
+ * table does not make; it is left alone and named.
  */
 typedef bool volume_keep_fn(void *arg, const char *name);
 MUST_CHECK enum status volume_leftovers_remove(int root_fd, const char *root_path, volume_keep_fn *keep,

@@ -53,9 +53,12 @@ struct decision_log;
  * options  copied
  * ret      the log, which the caller ends with decision_log_close(); untouched on failure
  *
- * FAILED_PRECONDITION  the path names something else than a regular file of ours with one name: a symbolic
- * link, a directory, a pipe, another user's file; or a file that is no decision log; or another process
- * writes it Other statuses: the directory or the file cannot be opened.
+ * INVALID_ARGUMENT     the path does not end in a name
+ * FAILED_PRECONDITION  it names something else than a regular file of ours with one name (a symbolic link, a
+ *                      directory, a pipe, another user's file) or a file that is no decision log, or another
+ *                      process writes it
+ *
+ * Other statuses: the directory or the file cannot be opened, or the thread cannot be started.
  */
 MUST_CHECK enum status decision_log_open(const struct decision_log_options *options,
                                          struct decision_log **ret, struct error *err);

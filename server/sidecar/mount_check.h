@@ -18,7 +18,8 @@
  * source  its strings are in the arena
  * err     names the field below the mount: "source: ..."
  *
- * INVALID_ARGUMENT  one of them is missing or malformed
+ * INVALID_ARGUMENT    one of them is missing or malformed
+ * RESOURCE_EXHAUSTED  the arena is full
  */
 MUST_CHECK enum status mount_check(struct arena *arena, const Gcs__V1__Mount *mount,
                                    struct sandbox_path *source, struct error *err);

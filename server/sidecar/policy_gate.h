@@ -59,8 +59,8 @@ MUST_CHECK enum status policy_gate_set(struct policy_gate *gate, const char *enf
 struct gate_record;
 
 /*
- * Decides (strict). A denial's error has the reference's prefix and the decision; while no policy is set it
- * is the closed door's. Other arguments as policy_decide().
+ * Decides (strict). A denial (PERMISSION_DENIED) has the reference's prefix and the decision; while no policy
+ * is set it is the closed door's. Other arguments and statuses as policy_decide().
  *
  * verdict  its record is NULL: it is part of `record`
  * record   of an allowed decision, else NULL. The request's owner ends it with exactly one of

@@ -14,10 +14,13 @@
  * At least one argument and a program's name; "NAME=value" in every environment entry, no name twice and at
  * most LIMIT_ENV of them; an absolute directory; terminal sizes of 16 bits. `path` begins the field's name in
  * errors.
+ *
+ * INVALID_ARGUMENT    it is not so
+ * RESOURCE_EXHAUSTED  no memory
  */
 MUST_CHECK enum status process_check(const Gcs__V1__Process *process, const char *path, struct error *err);
 
-/* A terminal's size: 1 to 65,535 character cells each way. */
+/* A terminal's size: 1 to 65,535 character cells each way, else INVALID_ARGUMENT. */
 MUST_CHECK enum status process_check_console(uint32_t height, uint32_t width, struct error *err);
 
 /*

@@ -1,6 +1,7 @@
 /*
  * The decision log: what its lines say, what its files are, and that nothing it meets changes a decision.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -420,6 +421,23 @@ two_logs_on_one_file_are_refused(void **state)
 }
 
 static void
+a_path_that_names_no_file_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    char long_name[NAME_MAX + 8];
+    memset(long_name, 'n', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = '\0';
+    const char *const paths[] = {"", "/tmp/", long_name};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct error err = {0};
+        f->options.path = paths[i];
+        assert_int_equal(STATUS_INVALID_ARGUMENT, decision_log_open(&f->options, &f->log, &err));
+        assert_null(f->log);
+        assert_non_null(strstr(err.text, "no name of a file"));
+    }
+}
+
+static void
 a_missing_directory_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -537,6 +555,7 @@ main(void)
         cmocka_unit_test_setup_teardown(what_is_not_a_file_of_ours_is_refused_and_left_alone, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(two_logs_on_one_file_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_path_that_names_no_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_full_disk_changes_no_decision_and_is_marked_when_there_is_room_again, setup, teardown),
