@@ -1,5 +1,4 @@
-/* The streams of processes in the inbox with the fake runtime: output, input, terminals, and what is refused.
- */
+/* The streams of fake processes in the inbox: output, input, terminals, and what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

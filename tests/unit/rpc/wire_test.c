@@ -90,8 +90,7 @@ single_and_packed_numbers_may_be_mixed(void **state)
     arena_done(&arena);
 }
 
-/* -- nesting, size ----------------------------------------------------------------------------------------
- */
+/* -- nesting, size -- */
 
 /* The schema has no recursive message, so the test brings one. */
 static const ProtobufCMessageDescriptor recursive;
