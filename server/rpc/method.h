@@ -39,6 +39,10 @@ enum rpc_request_types {
     RPC_TAKES_EVERY = 15, /* what is refused whatever the type says: the reason is the resource's */
 };
 
+/* Field numbers by the schema's names; whoever writes a table includes gcs/v1/bridge.pb-c.h. */
+#define RPC_ARM(NAME_)      GCS__V1__REQUEST__BODY_##NAME_
+#define RPC_RESOURCE(NAME_) GCS__V1__MODIFY_SETTINGS__RESOURCE_##NAME_
+
 /* Longest path of field numbers to a key, from the Request; a shorter path ends in 0. */
 #define RPC_KEY_PATH_MAX 4
 

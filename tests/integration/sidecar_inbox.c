@@ -112,6 +112,9 @@ answer_of(struct test_inbox *inbox, struct request *req)
         response.create_container->system_id = (char *)(uintptr_t) "11111111-2222-3333-4444-555555555555";
     if (req->call->body_case == INBOX_WAIT)
         response.wait_for_process->exited = true;
+    if (req->call->body_case == INBOX_WRITE)
+        response.write_stream->accepted_through =
+            req->call->write_stream->offset + req->call->write_stream->data.len;
     return response;
 }
 
@@ -267,9 +270,9 @@ handle_watch(struct request *req)
     }
 #define SETTINGS_ROW(resource_, name_)                                                                       \
     {                                                                                                        \
-        .arm = INBOX_SETTINGS, .resource = (resource_), .request_types = RPC_TAKES_EVERY, .name = (name_),   \
-        .policy_point = "none: a test", .waits = true, .timeout_default_ms = LIMIT_TIMEOUT_MS,               \
-        .handle = handle                                                                                     \
+        .arm = INBOX_SETTINGS, .resource = RPC_RESOURCE(resource_), .request_types = RPC_TAKES_EVERY,        \
+        .name = (name_), .policy_point = "none: a test", .waits = true,                                      \
+        .timeout_default_ms = LIMIT_TIMEOUT_MS, .handle = handle                                             \
     }
 
 static const struct rpc_method rows[] = {
@@ -295,11 +298,11 @@ static const struct rpc_method rows[] = {
     ROW(INBOX_WRITE, "WriteStream", handle),
     ROW(INBOX_CLOSE, "CloseStream", handle),
     ROW(INBOX_LIST, "ListObjects", handle),
-    SETTINGS_ROW(5, "ModifySettings/ContainerScratch"),
-    SETTINGS_ROW(6, "ModifySettings/CombinedLayers"),
-    SETTINGS_ROW(9, "ModifySettings/NetworkNamespace"),
-    SETTINGS_ROW(10, "ModifySettings/Network"),
-    SETTINGS_ROW(12, "ModifySettings/ContainerMount"),
+    SETTINGS_ROW(CONTAINER_SCRATCH, "ModifySettings/ContainerScratch"),
+    SETTINGS_ROW(COMBINED_LAYERS, "ModifySettings/CombinedLayers"),
+    SETTINGS_ROW(NETWORK_NAMESPACE, "ModifySettings/NetworkNamespace"),
+    SETTINGS_ROW(NETWORK, "ModifySettings/Network"),
+    SETTINGS_ROW(CONTAINER_MOUNT, "ModifySettings/ContainerMount"),
 };
 static const struct rpc_method_table table = {.rows = rows, .count = sizeof rows / sizeof rows[0]};
 
