@@ -137,19 +137,10 @@ take_header(struct replay *replay, const char *place, json_t *line, struct error
 static const char *
 subject_of(const struct policy_request *request)
 {
+    const char *container_id = policy_request_container(request);
+    if (container_id)
+        return container_id;
     switch (request->point) {
-    case POLICY_CREATE_CONTAINER:
-    case POLICY_EXEC_IN_CONTAINER:
-    case POLICY_CONTAINER_MOUNT:
-        return request->process.container_id;
-    case POLICY_MOUNT_CIMS:
-        return request->cims.container_id;
-    case POLICY_SIGNAL_CONTAINER_PROCESS:
-        return request->signal.container_id;
-    case POLICY_REGISTRY_CHANGES:
-        return request->registry.container_id;
-    case POLICY_SHUTDOWN_CONTAINER:
-        return request->container_id;
     case POLICY_EXEC_EXTERNAL:
     case POLICY_GET_PROPERTIES:
     case POLICY_DUMP_STACKS:

@@ -5,27 +5,6 @@
 #include "server/policy/explain_parts.h"
 #include "server/policy/source_lines.h"
 
-const char *
-explain_container_id(const struct policy_request *request)
-{
-    switch (request->point) {
-    case POLICY_CREATE_CONTAINER:
-    case POLICY_EXEC_IN_CONTAINER:
-    case POLICY_CONTAINER_MOUNT:
-        return request->process.container_id;
-    case POLICY_MOUNT_CIMS:
-        return request->cims.container_id;
-    case POLICY_SIGNAL_CONTAINER_PROCESS:
-        return request->signal.container_id;
-    case POLICY_REGISTRY_CHANGES:
-        return request->registry.container_id;
-    case POLICY_SHUTDOWN_CONTAINER:
-        return request->container_id;
-    default:
-        return NULL;
-    }
-}
-
 /* ---- all candidates ---- */
 
 /* "container 1 (line 14, NAME)". A line is known when the object stands in the policy as it was written. */
@@ -59,7 +38,7 @@ gather(struct decision *decision, struct suspect **ret, size_t *ret_count, bool 
 {
     enum policy_point point = decision->request->point;
     bool processes = point == POLICY_EXEC_EXTERNAL;
-    const char *id = explain_container_id(decision->request);
+    const char *id = policy_request_container(decision->request);
     const struct cell_value *cell = id ? state_container(decision->store, id) : NULL;
     const struct matches *matches = cell && cell->is_present ? cell->matches : NULL;
     /* What is mounted may come from a catalog before the last fragment. */

@@ -101,7 +101,7 @@ note_all(struct notes *notes)
 {
     const struct policy_request *request = notes->decision->request;
     const struct point *point = &notes->decision->policy->points[request->point];
-    const char *id = explain_container_id(request);
+    const char *id = policy_request_container(request);
 
     if (point->answer == ANSWER_ERROR)
         return note(notes, "the policy cannot answer this point: %s", point->error);

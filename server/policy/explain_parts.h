@@ -32,9 +32,6 @@ MUST_CHECK enum status explain_fault(struct decision *decision, struct suspect *
 MUST_CHECK enum status explain_same_text(struct decision *decision, struct suspect *suspect, const char *name,
                                          const struct value *value, const char *text);
 
-/* The container that the point is about; NULL: none (explain.c). */
-const char *explain_container_id(const struct policy_request *request);
-
 /* What the decision hangs on besides the candidates (explain_notes.c). */
 MUST_CHECK enum status explain_notes(struct decision *decision, struct texts *ret);
 

@@ -81,6 +81,27 @@ policy_point_name(enum policy_point point)
     return infos[point].name;
 }
 
+const char *
+policy_request_container(const struct policy_request *request)
+{
+    switch (request->point) {
+    case POLICY_CREATE_CONTAINER:
+    case POLICY_EXEC_IN_CONTAINER:
+    case POLICY_CONTAINER_MOUNT:
+        return request->process.container_id;
+    case POLICY_MOUNT_CIMS:
+        return request->cims.container_id;
+    case POLICY_SIGNAL_CONTAINER_PROCESS:
+        return request->signal.container_id;
+    case POLICY_REGISTRY_CHANGES:
+        return request->registry.container_id;
+    case POLICY_SHUTDOWN_CONTAINER:
+        return request->container_id;
+    default:
+        return NULL;
+    }
+}
+
 bool
 policy_point_parse(const char *name, enum policy_point *point)
 {

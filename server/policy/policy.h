@@ -116,8 +116,7 @@ const char *policy_point_prefix(enum policy_point point);
  * which the reference lets through. Static text. */
 const char *policy_closed_text(enum policy_point point);
 
-/* ---- loading
- * -------------------------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 /*
  * Parses and compiles a policy in the declarative profile (spec section 2).
@@ -137,8 +136,7 @@ struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* NULL is fine */
 void policy_unrefp(struct policy **policy);
 
-/* ---- state
- * ---------------------------------------------------------------------------------------------- */
+/* ---- state ---- */
 
 /*
  * An empty state under `policy`, of which it takes a reference of its own.
@@ -153,8 +151,7 @@ MUST_CHECK enum status policy_state_new(struct policy *policy, enum policy_rules
 void policy_state_free(struct policy_state *state);
 void policy_state_freep(struct policy_state **state);
 
-/* ---- requests
- * ------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 /* A list of NUL-terminated strings. `absent` is JSON's null, which is not the empty list (spec 4.4). */
 struct policy_strings {
@@ -304,8 +301,10 @@ struct policy_request {
     };
 };
 
-/* ---- decisions
- * ------------------------------------------------------------------------------------------ */
+/* The container that the request is about; NULL: its point is about none. Lives as long as the request. */
+const char *policy_request_container(const struct policy_request *request);
+
+/* ---- decisions ---- */
 
 struct policy_verdict {
     bool allowed;
