@@ -48,33 +48,12 @@ field(const json_t *line, const char *name)
     return text ? text : "(none)";
 }
 
-/* Starts the container 0, which exists, with that trace context. */
-static void
-start_traced(struct guest *guest, const char *traceparent, const char *tracestate)
-{
-    struct gcs_error err = {0};
-    struct test_spec spec;
-    char id[65];
-    host_prepare(guest->host, 0);
-    spec_init(&spec);
-    assert_int_equal(GCS_OK, gcs_create(guest->host, container_id(id, 0), &spec.spec, &err));
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
-    request.container_id = id;
-    request.traceparent = (char *)(uintptr_t)traceparent;
-    request.tracestate = (char *)(uintptr_t)tracestate;
-    request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
-    request.start_container = &start;
-    if (gcs_call(guest->host, &request, NULL, &err) != GCS_OK)
-        fail_msg("%s", err.message);
-}
-
 static void
 a_trace_goes_through_the_sidecar_to_the_inbox(void **state)
 {
     struct guest *guest = *state;
 
-    start_traced(guest, "00-" TRACE_ID "-" SPAN_ID "-01", STATE);
+    host_run_traced(guest->host, 0, "00-" TRACE_ID "-" SPAN_ID "-01", STATE);
 
     json_t *outer = last_line(&guest->sidecar, "StartContainer");
     json_t *inner = last_line(&guest->inbox, "StartContainer");
@@ -93,7 +72,7 @@ a_malformed_trace_is_no_error_and_goes_nowhere(void **state)
 {
     struct guest *guest = *state;
 
-    start_traced(guest, "00-" TRACE_ID "-0000000000000000-01", STATE);
+    host_run_traced(guest->host, 0, "00-" TRACE_ID "-0000000000000000-01", STATE);
 
     json_t *outer = last_line(&guest->sidecar, "StartContainer");
     json_t *inner = last_line(&guest->inbox, "StartContainer");

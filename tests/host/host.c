@@ -69,18 +69,42 @@ host_unprepare(struct gcs_connection *host, unsigned number)
     must(gcs_remove_scratch(host, scratch, &err), &err);
 }
 
-uint32_t
-host_run(struct gcs_connection *host, unsigned number)
+static void
+create(struct gcs_connection *host, unsigned number)
 {
     struct gcs_error err = {0};
     struct test_spec spec;
     char id[65];
-    uint32_t process_id = 0;
     host_prepare(host, number);
     spec_init(&spec);
     must(gcs_create(host, container_id(id, number), &spec.spec, &err), &err);
-    must(gcs_start(host, id, &process_id, &err), &err);
+}
+
+uint32_t
+host_run(struct gcs_connection *host, unsigned number)
+{
+    struct gcs_error err = {0};
+    char id[65];
+    uint32_t process_id = 0;
+    create(host, number);
+    must(gcs_start(host, container_id(id, number), &process_id, &err), &err);
     return process_id;
+}
+
+void
+host_run_traced(struct gcs_connection *host, unsigned number, const char *traceparent, const char *tracestate)
+{
+    struct gcs_error err = {0};
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
+    char id[65];
+    create(host, number);
+    request.container_id = container_id(id, number);
+    request.traceparent = (char *)(uintptr_t)traceparent;
+    request.tracestate = (char *)(uintptr_t)tracestate;
+    request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
+    request.start_container = &start;
+    must(gcs_call(host, &request, NULL, &err), &err);
 }
 
 void

@@ -42,6 +42,10 @@ void host_unprepare(struct gcs_connection *host, unsigned number);
 /* host_prepare(), create without mounts, start; returns the process id. */
 uint32_t host_run(struct gcs_connection *host, unsigned number);
 
+/* The same with that trace context in the start. */
+void host_run_traced(struct gcs_connection *host, unsigned number, const char *traceparent,
+                     const char *tracestate);
+
 /* Kills the container and waits until init has ended. */
 void host_stop(struct gcs_connection *host, unsigned number, uint32_t init_process_id);
 

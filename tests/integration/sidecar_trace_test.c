@@ -11,25 +11,13 @@
 
 #define PARENT "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-/* What the inbox got as tracestate with a start of the container 0, which exists. */
+/* What the inbox got as tracestate with the start of a container. */
 static const char *
 start_traced(struct sidecar_fixture *f, const char *traceparent, const char *tracestate)
 {
-    struct gcs_error err = {0};
-    struct test_spec spec;
     char id[65];
-    host_prepare(f->host, 0);
-    spec_init(&spec);
-    assert_int_equal(GCS_OK, gcs_create(f->host, container_id(id, 0), &spec.spec, &err));
-    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
-    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
-    request.container_id = id;
-    request.traceparent = (char *)(uintptr_t)traceparent;
-    request.tracestate = (char *)(uintptr_t)tracestate;
-    request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
-    request.start_container = &start;
-    assert_int_equal(GCS_OK, gcs_call(f->host, &request, NULL, &err));
-    return inbox_message(f->inbox, INBOX_START, id, 0)->request->tracestate;
+    host_run_traced(f->host, 0, traceparent, tracestate);
+    return inbox_message(f->inbox, INBOX_START, container_id(id, 0), 0)->request->tracestate;
 }
 
 static void
