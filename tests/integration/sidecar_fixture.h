@@ -17,6 +17,10 @@
 #include "tests/integration/sidecar_inbox.h"
 #include "tests/unit/base/gate.h"
 
+/* The time limit of a call that the test inbox holds until it is over: enough for it to get there on a busy
+ * machine. */
+#define HELD_MS 500
+
 struct sidecar_fixture {
     char directory[RUN_DIRECTORY_BYTES];
     char url[128]; /* where the sidecar listens */

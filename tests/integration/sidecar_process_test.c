@@ -211,8 +211,8 @@ allowed_streams_are_read_written_and_closed_through_the_inbox(void **state)
     container_id(id, 0);
 
     assert_int_equal(GCS_OK, gcs_read(f->host, id, init, GCS__V1__STREAM__STREAM_STDERR, 5, 0, NULL, &err));
-    gcs_write(f->host, id, init, "input", 5, true, &offset, &err);
-    gcs_error_clear(&err);
+    assert_int_equal(GCS_OK, gcs_write(f->host, id, init, "input", 5, true, &offset, &err));
+    assert_int_equal(12, offset);
     assert_int_equal(GCS_OK, gcs_close_stream(f->host, id, init, GCS__V1__STREAM__STREAM_STDERR, &err));
     inbox_refuse(f->inbox, INBOX_CLOSE, NULL, 1, STATUS_FAILED_PRECONDITION);
     assert_int_equal(GCS_FAILED_PRECONDITION,
@@ -472,7 +472,7 @@ an_exec_that_comes_too_late_is_killed_and_unknown_to_the_host(void **state)
     container_id(id, 0);
     process_init(&process, cmd);
     inbox_hold(f->inbox, INBOX_EXEC, NULL, 1);
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_exec(f->host, id, &process, 150)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_exec(f->host, id, &process, HELD_MS)));
 
     inbox_release(f->inbox, INBOX_EXEC);
 
@@ -522,7 +522,7 @@ a_start_that_comes_too_late_stays_a_start(void **state)
     Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
     Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
     request.container_id = id;
-    request.timeout_ms = 150;
+    request.timeout_ms = HELD_MS;
     request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
     request.start_container = &start;
     assert_refused(&err, gcs_call(f->host, &request, NULL, &err), GCS_DEADLINE_EXCEEDED);

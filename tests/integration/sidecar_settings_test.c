@@ -259,7 +259,7 @@ a_network_is_the_inboxs_to_make_and_is_taken_away_there_when_it_comes_too_late(v
     struct sidecar_fixture *f = *state;
     inbox_hold(f->inbox, INBOX_SETTINGS, NULL, 1);
     assert_int_equal(GCS_DEADLINE_EXCEEDED,
-                     host_end(begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, 100)));
+                     host_end(begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, HELD_MS)));
     struct host_call *again = begin_network(f, GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD, 600000);
     assert_true(inbox_wait_held(f->inbox, 1));
     assert_int_equal(1,

@@ -122,10 +122,10 @@ at_its_deadline_a_create_is_answered_but_its_id_stays_taken_until_the_inbox_has_
 
     /* The deadline. */
     assert_int_equal(GCS_DEADLINE_EXCEEDED,
-                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 200)));
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, HELD_MS)));
     assert_int_equal(CONTAINER_CREATING, container_state(f->sidecar->containers, id));
     assert_int_equal(0777, sandbox_mode(f, "tmp/atlas/emptydir/vol1"));
-    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f->host, id, &spec, 200)));
+    assert_int_equal(GCS_DEADLINE_EXCEEDED, host_end(host_begin_create(f->host, id, &spec, HELD_MS)));
 
     /* The inbox has made it after all: it is deleted there, and only then the id is free. */
     struct host_call *next = host_begin_create(f->host, id, &spec, 600000);
@@ -152,7 +152,7 @@ a_create_refused_after_its_deadline_is_undone_without_a_delete(void **state)
     spec_init_mounted(&spec);
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     assert_int_equal(GCS_DEADLINE_EXCEEDED,
-                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 200)));
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, HELD_MS)));
 
     inbox_release_refused(f->inbox, INBOX_CREATE, STATUS_INTERNAL);
 
@@ -214,7 +214,7 @@ a_late_container_that_cannot_be_deleted_makes_the_guest_inconsistent(void **stat
     inbox_hold(f->inbox, INBOX_CREATE, NULL, 1);
     inbox_refuse(f->inbox, INBOX_DELETE, NULL, 1, STATUS_INTERNAL);
     assert_int_equal(GCS_DEADLINE_EXCEEDED,
-                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, 200)));
+                     host_end(host_begin_create(f->host, container_id(id, 0), &spec, HELD_MS)));
 
     inbox_release(f->inbox, INBOX_CREATE);
 
