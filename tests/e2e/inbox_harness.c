@@ -224,10 +224,10 @@ guest_mounts(const struct guest *guest)
     char line[8192];
     size_t count = 0;
     FILE *file = fopen("/proc/self/mountinfo", "re");
-    while (file && fgets(line, sizeof line, file))
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
         count += strstr(line, guest->dir) != NULL;
-    if (file)
-        fclose(file);
+    fclose(file);
     return count;
 }
 
