@@ -13,6 +13,7 @@ struct removals {
     struct sidecar *sidecar;
     struct timer timer;
     atomic_bool stopping;
+    bool told; /* that something cannot be removed; the job's, and there is one at a time */
 };
 
 static void
@@ -36,8 +37,11 @@ retry_job(void *arg)
         LOG_WARNING("something of a sandbox directory is left", LOG_TEXT("reason", err.text));
     else if (status != STATUS_OK)
         sidecar_set_inconsistent(sidecar, &err);
-    if (owed > 0)
-        LOG_WARNING("sandbox directories cannot be removed now", LOG_NUMBER("count", (int64_t)owed));
+    if (removals->told != (owed > 0))
+        LOG_WARNING(owed > 0 ? "sandbox directories cannot be removed now"
+                             : "sandbox directories are removed",
+                    LOG_NUMBER("count", (int64_t)owed));
+    removals->told = owed > 0;
     arm(removals);
 }
 
