@@ -38,7 +38,7 @@
     "[\"cmd\"]", "[\"cat\"]", "[\"hold\"]", "[\"stubborn\"]", "[\"exit\", \"0\"]", "[\"exit\", \"7\"]",      \
         "[\"echo\", \"hello\"]", "[\"bytes\", \"1000\"]", "[\"bytes\", \"1048576\"]",                        \
         "[\"bytes\", \"33554432\"]", "[\"bytes\", \"1073741824\"]", "[\"create-slow\"]",                     \
-        "[\"create-fails\"]"
+        "[\"create-fails\"]", "[\"sleep\", \"1000\"]"
 
 /* Where the policy allows a second mount. */
 #define GUEST_LATER "/later"

@@ -125,13 +125,14 @@ await_init_alone(struct sweep *s, const char *what)
 static bool
 exec_and_end(struct sweep *s, unsigned first, unsigned last, unsigned *refused)
 {
-    static const char *const cat[] = {"cat", NULL};
+    static const char *const args[] = {"sleep", "1000",
+                                       NULL}; /* and reads no stream, whose end would end it */
     struct gcs_error err = {0};
     struct test_process process;
     struct gcs_exit ended;
     uint32_t id;
     char what[64];
-    process_init(&process, cat);
+    process_init(&process, args);
     inject_arm(s->inject, INJECT_CALLS, "|open|openat|fopen|", first, last);
     enum gcs_status status = gcs_exec(s->host, s->id, &process.process, &id, &err);
     unsigned failed = inject_disarm(s->inject);
