@@ -28,6 +28,8 @@ extern char **environ;
 
 enum { LOG_BYTES_MAX = 1024 * 1024 };
 
+#define GUEST_NO_CONTAINER "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 struct tool_run {
     struct program program;
     char *text; /* what it wrote, once it has ended */
@@ -98,6 +100,29 @@ assert_tool(struct guest *guest, const char *const *args, int code, const char *
     if (ended != code || !strstr(text, words))
         fail_msg("exit code %d, not %d with '%s': %s", ended, code, words, text);
     free(text);
+}
+
+/* -- sessions -- */
+
+static void
+a_run_ends_its_session_however_it_ends(void **state)
+{
+    struct guest *guest = *state;
+    for (int i = 0; i < 3; i++) {
+        assert_tool(guest, ARGS("call", "Ping", "{}"), 0, "");
+        assert_tool(guest, ARGS("ps", GUEST_NO_CONTAINER), 125, "NOT_FOUND");
+    }
+    struct tool_run run;
+    tool_start(guest, &run, ARGS("events", "--follow"));
+    (void)host_run(guest->host, 0);
+    assert_writes(&run, "CREATED");
+    assert_int_equal(2, host_figure(guest->host, "gcs_sessions"));
+
+    program_signal(&run.program, SIGINT);
+    assert_int_equal(0, program_end(&run.program));
+
+    if (!host_wait_figure(guest->host, "gcs_sessions", 1, 1))
+        fail_msg("%lld sessions are open", (long long)host_figure(guest->host, "gcs_sessions"));
 }
 
 /* -- call -- */
@@ -419,6 +444,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_run_ends_its_session_however_it_ends, guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(the_list_is_the_dispatch_table, guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(any_request_can_be_made_by_hand, guest_setup, guest_teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_with_a_request_is_said_with_its_path, guest_setup,
