@@ -184,6 +184,39 @@ a_scratch_and_a_root_that_nobody_was_told_of_go(void **state)
     assert_int_equal(GCS_OK, gcs_combine_layers(f->host, id, "s", VOLUME_ID, &err));
 }
 
+/* As an inbox has it whose sidecar has lost a whole life of a container: the line breaks, and what is there is
+ * not what the sidecar made. */
+static void
+a_running_container_of_nobody_is_ended_before_it_is_deleted(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    Gcs__V1__Spec spec = GCS__V1__SPEC__INIT;
+    Gcs__V1__CreateContainer create = GCS__V1__CREATE_CONTAINER__INIT;
+    Gcs__V1__StartContainer start = GCS__V1__START_CONTAINER__INIT;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    char id[65];
+    inbox_cut(f->inbox);
+    assert_true(host_wait_connected(f->host, false));
+    request.container_id = container_id(id, 7);
+    request.body_case = GCS__V1__REQUEST__BODY_CREATE_CONTAINER;
+    request.create_container = &create;
+    create.spec = &spec;
+    objects_follow(inbox_objects(f->inbox), &request, 0);
+    request.body_case = GCS__V1__REQUEST__BODY_START_CONTAINER;
+    request.start_container = &start;
+    objects_follow(inbox_objects(f->inbox), &request, INBOX_FIRST_PROCESS);
+
+    inbox_mend(f->inbox);
+    assert_true(host_wait_connected(f->host, true));
+
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_FORCED, id));
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_WAIT, id)); /* until it has ended */
+    assert_int_equal(INBOX_FIRST_PROCESS,
+                     inbox_message(f->inbox, INBOX_WAIT, id, 0)->request->wait_for_process->process_id);
+    assert_int_equal(1, inbox_count(f->inbox, INBOX_DELETE, id));
+    assert_false(host_health(f->host).inconsistent);
+}
+
 static void
 an_orphan_that_stays_makes_the_guest_inconsistent(void **state)
 {
@@ -253,6 +286,7 @@ main(void)
         TEST(a_mount_that_nobody_was_told_of_is_taken_away),
         TEST(a_start_that_nobody_was_told_of_stays_a_start),
         TEST(a_scratch_and_a_root_that_nobody_was_told_of_go),
+        TEST(a_running_container_of_nobody_is_ended_before_it_is_deleted),
         TEST(an_orphan_that_stays_makes_the_guest_inconsistent),
         TEST(what_an_inbox_has_lost_is_reported_and_can_be_made_anew),
     };

@@ -140,6 +140,47 @@ the_uvm_itself_is_not_created(void **state)
     assert_int_equal(CONTAINER_RUNNING, container_state(f->sidecar->containers, GCS_UVM_ID));
 }
 
+static void
+assert_refused_here(struct sidecar_fixture *f, Gcs__V1__Request *request, const char *reason)
+{
+    struct gcs_error err = {0};
+    size_t before = inbox_count(f->inbox, INBOX_ANY, NULL);
+    assert_int_equal(GCS_INVALID_ARGUMENT, gcs_call(f->host, request, NULL, &err));
+    if (!strstr(err.message, reason))
+        fail_msg("'%s' has not '%s'", err.message, reason);
+    gcs_error_clear(&err);
+    assert_int_equal(before, inbox_count(f->inbox, INBOX_ANY, NULL));
+}
+
+static void
+what_says_too_little_or_too_much_is_refused_by_its_field(void **state)
+{
+    struct sidecar_fixture *f = *state;
+    Gcs__V1__Request request = GCS__V1__REQUEST__INIT;
+    Gcs__V1__ExecuteProcess execute = GCS__V1__EXECUTE_PROCESS__INIT;
+    Gcs__V1__ModifySettings settings = GCS__V1__MODIFY_SETTINGS__INIT;
+    Gcs__V1__BlockCims cims = GCS__V1__BLOCK_CIMS__INIT;
+    char id[65], base[] = "base", *layers[] = {base}, volume[] = VOLUME_ID, uvm[] = GCS_UVM_ID;
+    request.container_id = container_id(id, 0);
+    request.body_case = GCS__V1__REQUEST__BODY_EXECUTE_PROCESS;
+    request.execute_process = &execute;
+    assert_refused_here(f, &request, "execute_process.process: missing");
+
+    request.body_case = GCS__V1__REQUEST__BODY_MODIFY_SETTINGS;
+    request.modify_settings = &settings;
+    settings.resource_case = GCS__V1__MODIFY_SETTINGS__RESOURCE_BLOCK_CIMS;
+    settings.block_cims = &cims;
+    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_REMOVE;
+    cims.volume_id = volume;
+    cims.layers = layers;
+    cims.n_layers = 1;
+    assert_refused_here(f, &request, "modify_settings.block_cims.layers: only with ADD");
+    settings.request_type = GCS__V1__REQUEST_TYPE__REQUEST_TYPE_ADD;
+    request.container_id = uvm;
+    assert_refused_here(f, &request, "container_id: layers are mounted for a container");
+    assert_int_equal(0, volume_count(f->sidecar->volumes));
+}
+
 static enum gcs_status
 create_with(struct sidecar_fixture *f, Gcs__V1__RegistryChanges *changes, struct gcs_error *err)
 {
@@ -368,6 +409,7 @@ main(void)
         cmocka_unit_test(every_resource_of_the_schema_has_a_row_and_its_request_types),
         TEST(every_pair_of_resource_and_request_type_outside_the_table_is_refused_by_both_names),
         TEST(the_uvm_itself_is_not_created),
+        TEST(what_says_too_little_or_too_much_is_refused_by_its_field),
         TEST(a_network_is_the_inboxs_to_make_and_is_taken_away_there_when_it_comes_too_late),
         TEST(what_the_inbox_says_of_a_network_reaches_the_host),
         TEST(a_malformed_network_is_refused_by_its_field_and_never_reaches_the_inbox),
