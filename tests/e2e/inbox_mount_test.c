@@ -1,5 +1,8 @@
-/* A mapped directory for a running container, with the real runc: seen from both sides, confined, taken away
- * again. */
+/*
+ * A mapped directory for a running container, with a real runtime: seen from both sides, confined, taken away again.
+ *
+ *     inbox_mount_test [runc | crun]
+ */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -284,10 +287,11 @@ only_a_running_container_and_an_existing_source_make_a_mount(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
-    if (guest_use_runtime("runc")) {
-        printf("needs root and runc\n");
+    const char *reason = guest_use_runtime(argc > 1 ? argv[1] : "runc");
+    if (reason) {
+        printf("skipped: %s\n", reason);
         return 77;
     }
 #define CASE(name) cmocka_unit_test_setup_teardown(name, guest_setup_real, guest_teardown)
