@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/mounts/directory_owed.h"
 #include "server/mounts/directory_plan.h"
@@ -339,6 +340,32 @@ hold_unheld(struct sandbox_root *root)
     return hold;
 }
 
+/* Looks for what predecessors renamed and did not come to remove, where that can be: in the root, and in what
+ * they have made for more than one source. */
+static enum status
+renamed_sweep(struct sandbox_root *root, struct error *err)
+{
+    struct directory_table *table = &root->table;
+    struct directory *directory, *next;
+    size_t count = 0;
+    mutex_lock(&table->lock);
+    char **paths = calloc(HASH_COUNT(table->directories) + 1, sizeof *paths);
+    HASH_ITER(hh, table->directories, directory, next)
+    {
+        if (paths && directory->made && !directory->leaf && (paths[count] = strdup(directory->path)))
+            count++; /* one that there was no memory for stays for the next successor */
+    }
+    mutex_unlock(&table->lock);
+    enum status status = directory_removal_sweep(root, ".", err);
+    for (size_t i = 0; i < count; i++) {
+        struct error later;
+        directory_first_failure(directory_removal_sweep(root, paths[i], &later), &later, &status, err);
+        free(paths[i]);
+    }
+    free(paths);
+    return status;
+}
+
 enum status
 directory_holds_sweep(struct sandbox_root *root, size_t *ret_count, struct error *err)
 {
@@ -346,5 +373,10 @@ directory_holds_sweep(struct sandbox_root *root, size_t *ret_count, struct error
     if (!hold)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "no memory to sweep the sandbox root");
     *ret_count = hold->count;
-    return directory_hold_release(hold, err);
+    bool looks =
+        root->journal && !root->options.keep; /* else there was no predecessor, or it removed nothing */
+    enum status status = looks ? renamed_sweep(root, err) : STATUS_OK;
+    struct error later;
+    directory_first_failure(directory_hold_release(hold, &later), &later, &status, err);
+    return status;
 }

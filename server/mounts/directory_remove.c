@@ -12,6 +12,7 @@
 #include "server/base/clock.h"
 #include "server/base/fd.h"
 #include "server/base/heartbeat.h"
+#include "server/base/text.h"
 #include "server/mounts/sandbox_open.h"
 #include "server/mounts/sandbox_root_fields.h"
 
@@ -193,8 +194,19 @@ parent_open(const struct sandbox_root *root, const char *path, uint16_t name)
     return sandbox_open(root->fd, parent, O_PATH | O_DIRECTORY, root->walk.submounts);
 }
 
-/* Gives `name` a name that sandbox_path_parse() lets no source have, for its colon, and that nobody can take
- * beforehand; 0 or -1 with errno. */
+/* What is renamed gets a name that sandbox_path_parse() lets no source have, for its colon: this and 16
+ * hexadecimal digits. */
+#define ASIDE_PREFIX ":removed-"
+#define ASIDE_DIGITS 16
+
+static bool
+is_aside(const char *name)
+{
+    return strncmp(name, ASIDE_PREFIX, strlen(ASIDE_PREFIX)) == 0 &&
+           text_is_hex(name + strlen(ASIDE_PREFIX), ASIDE_DIGITS);
+}
+
+/* Gives `name` such a name, one that nobody can take beforehand; 0 or -1 with errno. */
 static int
 rename_aside(int parent_fd, const char *name, char aside[static sizeof((struct directory_removal){0}.name)])
 {
@@ -202,7 +214,7 @@ rename_aside(int parent_fd, const char *name, char aside[static sizeof((struct d
         uint64_t number;
         if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
             return -1;
-        snprintf(aside, sizeof((struct directory_removal){0}.name), ":removed-%016" PRIx64, number);
+        snprintf(aside, sizeof((struct directory_removal){0}.name), ASIDE_PREFIX "%016" PRIx64, number);
         if (renameat2(parent_fd, name, parent_fd, aside, RENAME_NOREPLACE) == 0)
             return 0;
         if (errno != EEXIST)
@@ -272,5 +284,26 @@ directory_removal_end(struct directory_removal *removal, struct error *err)
                            "remove the contents of a sandbox directory, now called '%s'", removal->name);
     if (status != STATUS_RESOURCE_EXHAUSTED)
         fd_closep(&removal->parent_fd);
+    return status;
+}
+
+enum status
+directory_removal_sweep(struct sandbox_root *root, const char *path, struct error *err)
+{
+    CLEANUP(dir_closep)
+    DIR *dir = dir_open(root->fd, path);
+    if (!dir && has_changed(errno))
+        return STATUS_OK;
+    if (!dir)
+        return error_set(err, status_of(errno), errno, "look into sandbox directory 'sandbox:///%s'", path);
+    int64_t deadline_ns = clock_now_ns() + root->options.removal_ms * NS_PER_MS;
+    enum status status = STATUS_OK;
+    const struct dirent *entry;
+    while ((entry = readdir(dir))) {
+        if (is_aside(entry->d_name) && renamed_remove(dirfd(dir), entry->d_name, deadline_ns) < 0)
+            status = error_set(err, status_of(errno), errno,
+                               "remove '%s', which a predecessor has left in 'sandbox:///%s'", entry->d_name,
+                               path);
+    }
     return status;
 }

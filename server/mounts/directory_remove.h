@@ -52,4 +52,13 @@ MUST_CHECK enum status directory_removal_begin(struct sandbox_root *root, const 
  */
 MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, struct error *err);
 
+/*
+ * Removes what a predecessor has renamed in the directory `path` ("." is the root) and was killed before it had
+ * removed. For a time when nobody removes anything there. A directory that is gone is no failure.
+ *
+ * Statuses as directory_removal_end(); what it could not remove stays for the next successor.
+ */
+MUST_CHECK enum status directory_removal_sweep(struct sandbox_root *root, const char *path,
+                                               struct error *err);
+
 #endif

@@ -97,6 +97,30 @@ a_successor_keeps_what_living_containers_hold_and_sweeps_the_rest(void **state)
 }
 
 static void
+what_was_renamed_to_be_removed_and_is_still_there_goes(void **state)
+{
+    struct sandbox_fixture *fixture = *state;
+    reopen(fixture);
+    directory_hold_forget(fixture_hold(fixture, "sandbox:///p/lives"));
+    fixture_mkdir(fixture, ":removed-0123456789abcdef", 0777);
+    fixture_file(fixture, ":removed-0123456789abcdef/data", "of a container that is gone");
+    fixture_mkdir(fixture, "p/:removed-fedcba9876543210", 0777);
+    fixture_mkdir(fixture, "p/:removed-fedcba9876543210/deep", 0777);
+    fixture_file(fixture, "p/:removed-fedcba9876543210/deep/data", "of another");
+    fixture_file(fixture, ":removed-0123", "not of ours");
+    fixture_mkdir(fixture, "p/lives/:removed-00000000000000ff", 0777); /* the container's own */
+
+    reopen(fixture);
+    struct directory_hold *lives = adopt(fixture, "sandbox:///p/lives");
+    assert_int_equal(sweep(fixture), 0);
+
+    assert_string_equal(fixture_tree(fixture),
+                        ":removed-0123 p/ p/lives/ p/lives/:removed-00000000000000ff/");
+    fixture_release(fixture, lives);
+    assert_string_equal(fixture_tree(fixture), ":removed-0123");
+}
+
+static void
 what_was_adopted_is_known_to_the_next_successor_too(void **state)
 {
     struct sandbox_fixture *fixture = *state;
@@ -419,6 +443,7 @@ main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         TEST(a_successor_keeps_what_living_containers_hold_and_sweeps_the_rest),
+        TEST(what_was_renamed_to_be_removed_and_is_still_there_goes),
         TEST(what_was_adopted_is_known_to_the_next_successor_too),
         TEST(what_may_have_been_made_goes_only_when_it_is_empty),
         TEST(what_was_found_or_is_gone_is_nobodys_to_remove),
