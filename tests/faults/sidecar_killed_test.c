@@ -58,12 +58,12 @@ static const struct moment {
     bool made;         /* and the inbox makes them, but the sidecar takes no answer */
     bool races;        /* all are sent at once, and nobody stands still: any state may be hit */
 } moments[] = {
-    {"before the inbox saw any", .answered = 0},
+    {"before any answer", .answered = 0},
     {"after 1 answer", .answered = 1},
     {"after 25 answers", .answered = 25},
     {"after 49 answers", .answered = 49},
-    {"when all were made", .answered = 0, .made = true},
-    {"when all were made, 25 answered", .answered = 25, .made = true},
+    {"before any answer, all made", .answered = 0, .made = true},
+    {"after 25 answers, all made", .answered = 25, .made = true},
     {"at the first answer", .answered = 1, .races = true},
     {"at the first answer again", .answered = 1, .races = true},
 };
@@ -245,7 +245,7 @@ fifty_creates_are_whole_or_not_at_all_and_none_runs_twice(void **state)
             use(&fifty, i);
         assert_int_equal(GCS_OK, gcs_remove_volume(guest->host, VOLUME_ID, &err));
         snapshot_await(guest, before, moments[k].name);
-        print_message("killed %-32s creates sent %d, answered %2u, adopted %2u, directories swept %2u; run "
+        print_message("killed %-28s creates sent %d, answered %2u, adopted %2u, directories swept %2u; run "
                       "twice %u, left 0\n",
                       moments[k].name, CREATES, fifty.answers, fifty.adopted, fifty.swept, fifty.twice);
     }
