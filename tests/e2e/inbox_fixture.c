@@ -47,7 +47,7 @@ hierarchies_move(void)
         if (!strstr(line, " - cgroup ") ||
             sscanf(line, "%*s %*s %*s %*s " GROUPS "/%63[^/ ] ", names[count]) != 1)
             continue;
-        snprintf(point, sizeof point, GROUPS "/%s", names[count]);
+        snprintf(point, sizeof point, GROUPS "/%.63s", names[count]);
         mounts[count] = open_tree(AT_FDCWD, point, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
         done = done && mounts[count] >= 0;
         count++;
@@ -57,7 +57,7 @@ hierarchies_move(void)
     done = done && mount("none", GROUPS, "tmpfs", 0, "mode=755") == 0;
     for (size_t i = 0; i < count; i++) {
         char point[128];
-        snprintf(point, sizeof point, GROUPS "/%s", names[i]);
+        snprintf(point, sizeof point, GROUPS "/%.63s", names[i]);
         done = done && mkdir(point, 0755) == 0 &&
                move_mount(mounts[i], "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) == 0;
         fd_closep(&mounts[i]);
