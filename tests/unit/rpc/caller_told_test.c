@@ -143,8 +143,12 @@ what_only_messages_without_an_answer_acknowledged_is_told_again_by_one_with(void
         assert_true(round < ROUNDS_MAX);
         for (size_t i = 0; i < EACH; i++)
             fixture_call_ok(fix, 1 + i, 0);
-        for (size_t answered = 0; answered < EACH; rep_request_done(&got)) {
+        /* All of these are on their way before the first answer, so no call of this round tells of it; and the
+         * next round waits until messages without a body have told of all. */
+        size_t answered = 0, told = 0;
+        while (asked == 0 && (answered < EACH || told < EACH)) {
             rep_server_receive(&fix->server, &got);
+            told += got.call->n_acknowledged;
             if (got.call->body_case == GCS__V1__REQUEST__BODY_HEALTH) {
                 rep_server_status(&fix->server, &got, STATUS_OK, "");
                 answered++;
@@ -152,8 +156,9 @@ what_only_messages_without_an_answer_acknowledged_is_told_again_by_one_with(void
                 asked += got.call->n_acknowledged == LIMIT_ACKNOWLEDGED_IDS;
                 rep_server_pong(&fix->server, &got, 0);
             }
+            rep_request_done(&got);
         }
-        assert_true(record_wait_finished(fix->record, (round + 1) * EACH));
+        assert_true(asked > 0 || record_wait_finished(fix->record, (round + 1) * EACH));
     }
 
     rep_request_done(&oldest);
