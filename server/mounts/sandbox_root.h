@@ -81,8 +81,8 @@ MUST_CHECK enum status sandbox_root_open_source(struct sandbox_root *root, const
 /* Directories made so far, those taken away again included; for metrics. */
 uint64_t sandbox_root_made(struct sandbox_root *root);
 
-/* Directories held by at least one hold, just being removed, owed, or a predecessor's; for metrics and tests.
- */
+/* Directories held by at least one hold, just being removed, owed, or a predecessor's; for metrics and
+ * tests. */
 size_t sandbox_root_directories(struct sandbox_root *root);
 
 #endif

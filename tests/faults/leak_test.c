@@ -18,17 +18,7 @@
 
 #include "server/base/clock.h"
 #include "tests/faults/guest.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
+#include "tests/unit/base/sanitized.h"
 
 /* What malloc() keeps of what was freed, between two moments of the same load. */
 enum { MEMORY_BOUND_KIB = 8 * 1024 };

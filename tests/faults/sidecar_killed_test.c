@@ -106,8 +106,8 @@ begin(struct fifty *fifty, unsigned from, unsigned to)
     }
 }
 
-/* Waits until the inbox has run so many, or for a while: what a stopped sidecar has not sent yet never comes.
- */
+/* Waits until the inbox has run so many, or for a while: what a stopped sidecar has not sent yet never
+ * comes. */
 static unsigned
 wait_for_creates(const struct guest *guest, unsigned count)
 {

@@ -1,5 +1,5 @@
-/* Whether this is built with a sanitizer: it makes everything some ten times slower and keeps freed memory.
- */
+/* Whether this is built with a sanitizer: it makes everything some ten times slower and keeps freed
+ * memory. */
 #ifndef TESTS_UNIT_BASE_SANITIZED_H
 #define TESTS_UNIT_BASE_SANITIZED_H
 
