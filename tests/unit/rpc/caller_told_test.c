@@ -135,6 +135,7 @@ what_only_messages_without_an_answer_acknowledged_is_told_again_by_one_with(void
     struct fixture *fix = *state;
     struct rep_request oldest, got;
     unsigned asked = 0;
+    fix->repeat_ms = 120 * 1000; /* the oldest call is not to be answered, and so must not come again */
     fixture_start_ready(fix, false);
     fixture_call_ok(fix, 0, 0); /* holds back what is acknowledged all at once */
     rep_server_receive_call(&fix->server, &oldest);
