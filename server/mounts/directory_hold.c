@@ -341,7 +341,7 @@ hold_unheld(struct sandbox_root *root)
 }
 
 /* Looks for what predecessors renamed and did not come to remove, where that can be: in the root, and in what
- * they have made for more than one source. */
+ * they have made on the way to sources. */
 static enum status
 renamed_sweep(struct sandbox_root *root, struct error *err)
 {

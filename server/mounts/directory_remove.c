@@ -287,6 +287,14 @@ directory_removal_end(struct directory_removal *removal, struct error *err)
     return status;
 }
 
+/* Nobody owes what a predecessor left: where the moment is to blame it stays for the next successor. */
+static enum status
+status_of_leftover(int error)
+{
+    enum status status = status_of(error);
+    return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_ABORTED : status;
+}
+
 enum status
 directory_removal_sweep(struct sandbox_root *root, const char *path, struct error *err)
 {
@@ -295,13 +303,14 @@ directory_removal_sweep(struct sandbox_root *root, const char *path, struct erro
     if (!dir && has_changed(errno))
         return STATUS_OK;
     if (!dir)
-        return error_set(err, status_of(errno), errno, "look into sandbox directory 'sandbox:///%s'", path);
+        return error_set(err, status_of_leftover(errno), errno, "look into sandbox directory 'sandbox:///%s'",
+                         path);
     int64_t deadline_ns = clock_now_ns() + root->options.removal_ms * NS_PER_MS;
     enum status status = STATUS_OK;
     const struct dirent *entry;
     while ((entry = readdir(dir))) {
         if (is_aside(entry->d_name) && renamed_remove(dirfd(dir), entry->d_name, deadline_ns) < 0)
-            status = error_set(err, status_of(errno), errno,
+            status = error_set(err, status_of_leftover(errno), errno,
                                "remove '%s', which a predecessor has left in 'sandbox:///%s'", entry->d_name,
                                path);
     }

@@ -56,7 +56,8 @@ MUST_CHECK enum status directory_removal_end(struct directory_removal *removal, 
  * Removes what a predecessor has renamed in the directory `path` ("." is the root) and was killed before it had
  * removed. For a time when nobody removes anything there. A directory that is gone is no failure.
  *
- * Statuses as directory_removal_end(); what it could not remove stays for the next successor.
+ * ABORTED: some of it is left, and stays for the next successor: somebody kept adding to it, or descriptors or
+ * memory were short. DATA_LOSS: some of it cannot be removed.
  */
 MUST_CHECK enum status directory_removal_sweep(struct sandbox_root *root, const char *path,
                                                struct error *err);

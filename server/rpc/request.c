@@ -307,12 +307,6 @@ request_pool(const struct request *req)
 }
 
 void
-request_session_text(const struct request *req, char text[33])
-{
-    text_hex(text, live_of(req)->session_id, SESSION_ID_BYTES);
-}
-
-void
 request_end_session(struct request *req)
 {
     struct live_request *live = live_of(req);

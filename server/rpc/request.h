@@ -78,9 +78,6 @@ uint32_t request_time_left_ms(const struct request *req);
 /* The pool the request's server runs on: for teams. */
 struct pool *request_pool(const struct request *req);
 
-/* Session of the request as text for logs and for what belongs to a session; 32 digits and a NUL. */
-void request_session_text(const struct request *req, char text[33]);
-
 /*
  * Ends the request's own session, as if its lease were over. Requests that have begun go on, for nobody;
  * those that still wait for their keys, or come later, are refused and never run. The request itself is

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -118,6 +119,27 @@ what_was_renamed_to_be_removed_and_is_still_there_goes(void **state)
                         ":removed-0123 p/ p/lives/ p/lives/:removed-00000000000000ff/");
     fixture_release(fixture, lives);
     assert_string_equal(fixture_tree(fixture), ":removed-0123");
+}
+
+static void
+what_was_renamed_stays_for_the_next_successor_when_descriptors_are_short(void **state)
+{
+    struct sandbox_fixture *fixture = *state;
+    struct rlimit limits, none;
+    size_t count;
+    reopen(fixture);
+    fixture_mkdir(fixture, ":removed-0123456789abcdef", 0777);
+    reopen(fixture);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limits), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = limits.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+    enum status status = directory_holds_sweep(fixture->root, &count, &fixture->err);
+
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limits), 0);
+    assert_int_equal(status, STATUS_ABORTED); /* and not inconsistent for the moment's sake */
+    assert_int_equal(sweep(fixture), 0);
+    assert_string_equal(fixture_tree(fixture), "");
 }
 
 static void
@@ -444,6 +466,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         TEST(a_successor_keeps_what_living_containers_hold_and_sweeps_the_rest),
         TEST(what_was_renamed_to_be_removed_and_is_still_there_goes),
+        TEST(what_was_renamed_stays_for_the_next_successor_when_descriptors_are_short),
         TEST(what_was_adopted_is_known_to_the_next_successor_too),
         TEST(what_may_have_been_made_goes_only_when_it_is_empty),
         TEST(what_was_found_or_is_gone_is_nobodys_to_remove),
