@@ -28,68 +28,6 @@ struct container_table {
     } state; /* lock guards its neighbour and all that is reachable from it */
 };
 
-static const char *const state_names[CONTAINER_STATES] = {
-    [CONTAINER_ABSENT] = "absent",     [CONTAINER_COMBINING] = "combining",
-    [CONTAINER_COMBINED] = "combined", [CONTAINER_UNCOMBINING] = "uncombining",
-    [CONTAINER_CREATING] = "creating", [CONTAINER_CREATED] = "created",
-    [CONTAINER_STARTING] = "starting", [CONTAINER_RUNNING] = "running",
-    [CONTAINER_STOPPED] = "stopped",   [CONTAINER_DELETING] = "deleting",
-};
-
-/* What a step is for, as an error says it: "cannot start a container that is running". */
-static const char *const step_names[CONTAINER_STEPS] = {
-    [STEP_COMBINED] = "finish combining",
-    [STEP_COMBINE_FAILED] = "undo combining",
-    [STEP_UNCOMBINE] = "take apart",
-    [STEP_UNCOMBINED] = "forget",
-    [STEP_UNCOMBINE_FAILED] = "keep",
-    [STEP_CREATE] = "create",
-    [STEP_CREATED] = "finish creating",
-    [STEP_CREATE_FAILED] = "undo creating",
-    [STEP_START] = "start",
-    [STEP_STARTED] = "finish starting",
-    [STEP_START_FAILED] = "undo starting",
-    [STEP_EXITED] = "end",
-    [STEP_DELETE] = "delete",
-    [STEP_DELETED] = "finish deleting",
-    [STEP_DELETE_FAILED] = "undo deleting",
-};
-
-/* The table of the header. BACK: what it was before the deletion began. */
-enum { BACK = CONTAINER_STATES };
-static const struct transition {
-    enum container_state from;
-    enum container_step step;
-    int to;
-} transitions[] = {
-    {CONTAINER_COMBINING, STEP_COMBINED, CONTAINER_COMBINED},
-    {CONTAINER_COMBINING, STEP_COMBINE_FAILED, CONTAINER_ABSENT},
-    {CONTAINER_COMBINED, STEP_UNCOMBINE, CONTAINER_UNCOMBINING},
-    {CONTAINER_UNCOMBINING, STEP_UNCOMBINED, CONTAINER_ABSENT},
-    {CONTAINER_UNCOMBINING, STEP_UNCOMBINE_FAILED, CONTAINER_COMBINED},
-    {CONTAINER_COMBINED, STEP_CREATE, CONTAINER_CREATING},
-    {CONTAINER_CREATING, STEP_CREATED, CONTAINER_CREATED},
-    {CONTAINER_CREATING, STEP_CREATE_FAILED, CONTAINER_COMBINED},
-    {CONTAINER_CREATED, STEP_START, CONTAINER_STARTING},
-    {CONTAINER_STARTING, STEP_STARTED, CONTAINER_RUNNING},
-    {CONTAINER_STOPPED, STEP_STARTED, CONTAINER_STOPPED},
-    {CONTAINER_STARTING, STEP_START_FAILED, CONTAINER_CREATED},
-    {CONTAINER_CREATED, STEP_EXITED, CONTAINER_STOPPED},
-    {CONTAINER_STARTING, STEP_EXITED, CONTAINER_STOPPED},
-    {CONTAINER_RUNNING, STEP_EXITED, CONTAINER_STOPPED},
-    {CONTAINER_CREATED, STEP_DELETE, CONTAINER_DELETING},
-    {CONTAINER_STOPPED, STEP_DELETE, CONTAINER_DELETING},
-    {CONTAINER_DELETING, STEP_DELETED, CONTAINER_COMBINED},
-    {CONTAINER_DELETING, STEP_DELETE_FAILED, BACK},
-    {CONTAINER_DELETING, STEP_EXITED, CONTAINER_DELETING},
-};
-
-const char *
-container_state_name(enum container_state state)
-{
-    return state_names[state];
-}
-
 static struct container *
 find(struct container_table *table, const char *id) REQUIRES(table->state.lock)
 {
@@ -163,7 +101,7 @@ combine_check(struct container_table *table, const char *id, const char *scratch
     struct container *other = find(table, id), *after;
     if (other)
         return error_set_hresult(err, STATUS_ALREADY_EXISTS, HRESULT_SYSTEM_ALREADY_EXISTS,
-                                 "container %s: exists already (%s)", id, state_names[other->state]);
+                                 "container %s: exists already (%s)", id, container_state_name(other->state));
     if (HASH_COUNT(table->state.table) > LIMIT_CONTAINERS)
         return error_set(err, STATUS_RESOURCE_EXHAUSTED, 0, "%d containers exist", LIMIT_CONTAINERS);
     HASH_ITER(hh, table->state.table, other, after)
@@ -211,17 +149,11 @@ container_adopt(struct container_table *table, const struct container_adoption *
     return STATUS_OK;
 }
 
-/* -1 when the state does not allow the step. */
-static int
-next_state(const struct container *container, enum container_step step)
+/* Where the step leads. False: the state does not allow it. */
+static bool
+next_state(const struct container *container, enum container_step step, enum container_state *ret)
 {
-    if (container->state == CONTAINER_DELETING && step == STEP_EXITED &&
-        container->before_delete == CONTAINER_STOPPED)
-        return -1; /* it has ended before */
-    for (size_t i = 0; i < sizeof transitions / sizeof transitions[0]; i++)
-        if (transitions[i].from == container->state && transitions[i].step == step)
-            return transitions[i].to == BACK ? (int)container->before_delete : transitions[i].to;
-    return -1;
+    return container_state_next(container->state, container->before_delete, step, ret);
 }
 
 static void
@@ -265,15 +197,15 @@ container_take_step(struct container_table *table, const char *id, enum containe
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK && (step == STEP_CREATE || step == STEP_START))
         status = restriction_check(container, err);
-    int state = status == STATUS_OK ? next_state(container, step) : -1;
-    if (state >= 0)
-        enter_state(table, container, (enum container_state)state);
+    enum container_state state;
+    if (status == STATUS_OK && next_state(container, step, &state))
+        enter_state(table, container, state);
     else if (status == STATUS_OK)
         status =
             error_set_hresult(err, step == STEP_CREATE ? STATUS_ALREADY_EXISTS : STATUS_FAILED_PRECONDITION,
                               step == STEP_CREATE ? HRESULT_SYSTEM_ALREADY_EXISTS : HRESULT_INVALID_STATE,
-                              "container %s: cannot %s a container that is %s", id, step_names[step],
-                              state_names[container->state]);
+                              "container %s: cannot %s a container that is %s", id, container_step_name(step),
+                              container_state_name(container->state));
     mutex_unlock(&table->state.lock);
     return status;
 }
@@ -285,10 +217,10 @@ container_check_running(struct container_table *table, const char *id, struct er
     mutex_lock(&table->state.lock);
     enum status status = find_or_error(table, id, &container, err);
     if (status == STATUS_OK && container->state != CONTAINER_RUNNING)
-        status = error_set_hresult(err, STATUS_FAILED_PRECONDITION,
-                                   container->state == CONTAINER_STOPPED ? HRESULT_SYSTEM_ALREADY_STOPPED
-                                                                         : HRESULT_INVALID_STATE,
-                                   "container %s: is %s, not running", id, state_names[container->state]);
+        status = error_set_hresult(
+            err, STATUS_FAILED_PRECONDITION,
+            container->state == CONTAINER_STOPPED ? HRESULT_SYSTEM_ALREADY_STOPPED : HRESULT_INVALID_STATE,
+            "container %s: is %s, not running", id, container_state_name(container->state));
     if (status == STATUS_OK)
         status = restriction_check(container, err);
     mutex_unlock(&table->state.lock);
@@ -539,18 +471,20 @@ container_process_exited(struct container_table *table, const char *id, uint32_t
     mutex_unlock(&table->state.lock);
 }
 
+/* Whether its init may end yet, and what it is then. */
 static bool
-may_exit(const struct container *container)
+may_exit(const struct container *container, enum container_state *ret)
 {
-    return container && next_state(container, STEP_EXITED) >= 0 &&
-           strcmp(container->id, UVM_CONTAINER_ID) != 0;
+    return container && strcmp(container->id, UVM_CONTAINER_ID) != 0 &&
+           next_state(container, STEP_EXITED, ret);
 }
 
 bool
 container_may_exit(struct container_table *table, const char *id)
 {
     mutex_lock(&table->state.lock);
-    bool may = may_exit(find(table, id));
+    enum container_state next;
+    bool may = may_exit(find(table, id), &next);
     mutex_unlock(&table->state.lock);
     return may;
 }
@@ -560,9 +494,10 @@ container_exited(struct container_table *table, const char *id)
 {
     mutex_lock(&table->state.lock);
     struct container *container = find(table, id);
-    bool alive = may_exit(container);
+    enum container_state next;
+    bool alive = may_exit(container, &next);
     if (alive)
-        enter_state(table, container, (enum container_state)next_state(container, STEP_EXITED));
+        enter_state(table, container, next);
     mutex_unlock(&table->state.lock);
     return alive;
 }
@@ -571,7 +506,8 @@ container_exited(struct container_table *table, const char *id)
 static bool
 lives(const struct container *container)
 {
-    return container->state != CONTAINER_DELETING && may_exit(container);
+    enum container_state next;
+    return container->state != CONTAINER_DELETING && may_exit(container, &next);
 }
 
 void

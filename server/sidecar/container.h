@@ -1,24 +1,6 @@
 /*
  * The containers as the sidecar knows them: what was approved, where each stands, and its processes.
  *
- * States, and the steps between them (a step that is not listed for a state is FAILED_PRECONDITION and
- * changes nothing):
- *
- *     absent       COMBINE -> combining
- *     combining    COMBINED -> combined        COMBINE_FAILED -> absent
- *     combined     CREATE -> creating          UNCOMBINE -> uncombining
- *     uncombining  UNCOMBINED -> absent        UNCOMBINE_FAILED -> combined
- *     creating     CREATED -> created          CREATE_FAILED -> combined
- *     created      START -> starting           DELETE -> deleting       EXITED -> stopped
- *     starting     STARTED -> running          START_FAILED -> created  EXITED -> stopped
- *     running      EXITED -> stopped
- *     stopped      DELETE -> deleting          STARTED -> stopped (its init was faster than the answer)
- *     deleting     DELETED -> combined         DELETE_FAILED -> what it was before
- *                  EXITED -> deleting, and what it was before is stopped; not when it was already
- *
- * A state that ends in -ing is a reservation: its request is under way, at the inbox perhaps, and may still
- * fail. It is kept beyond the request's deadline until the inbox has answered.
- *
  * The UVM itself is one entry, always running: processes outside containers belong to it.
  *
  * Threads: every function may be called from any thread; one lock (RANK_APP). Requests on one container come
@@ -37,45 +19,11 @@
 #include "server/policy/policy.h"
 #include "server/sidecar/container_mounts.h"
 #include "server/sidecar/container_processes.h"
+#include "server/sidecar/container_state.h"
 
 #define UVM_CONTAINER_ID "00000000-0000-0000-0000-000000000000"
 
-enum container_state {
-    CONTAINER_ABSENT,
-    CONTAINER_COMBINING,
-    CONTAINER_COMBINED,
-    CONTAINER_UNCOMBINING,
-    CONTAINER_CREATING,
-    CONTAINER_CREATED,
-    CONTAINER_STARTING,
-    CONTAINER_RUNNING,
-    CONTAINER_STOPPED,
-    CONTAINER_DELETING,
-    CONTAINER_STATES
-};
-
-enum container_step {
-    STEP_COMBINED,
-    STEP_COMBINE_FAILED,
-    STEP_UNCOMBINE,
-    STEP_UNCOMBINED,
-    STEP_UNCOMBINE_FAILED,
-    STEP_CREATE,
-    STEP_CREATED,
-    STEP_CREATE_FAILED,
-    STEP_START,
-    STEP_STARTED,
-    STEP_START_FAILED,
-    STEP_EXITED,
-    STEP_DELETE,
-    STEP_DELETED,
-    STEP_DELETE_FAILED,
-    CONTAINER_STEPS
-};
-
 struct container_table;
-
-const char *container_state_name(enum container_state state);
 
 struct container_table *container_table_new(void); /* aborts without memory: start-up only */
 
