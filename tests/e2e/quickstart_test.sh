@@ -35,7 +35,7 @@ expect() { # expect WHAT GOT WANTED
 # interrupt SIGNAL STATUS STEP: runs it and sends the signal once a line that begins with STEP has been written.
 interrupt() {
     local pid status=0 line
-    coproc RUN { exec scripts/quickstart --build "$build" 2>&1; }
+    coproc RUN { exec env --default-signal=HUP,INT,TERM scripts/quickstart --build "$build" 2>&1; }
     # shellcheck disable=SC2153 # set by coproc
     pid=$RUN_PID
     exec 3<&"${RUN[0]}"
@@ -56,7 +56,7 @@ interrupt() {
 # being made, by a script with temporary files of its own.
 interrupt_group() {
     local pid status=0 deadline=$((SECONDS + 60))
-    setsid scripts/quickstart --build "$build" >"$work/out" 2>&1 </dev/null &
+    setsid env --default-signal=HUP,INT,TERM scripts/quickstart --build "$build" >"$work/out" 2>&1 </dev/null &
     pid=$!
     until compgen -G "$work/gcs-quickstart.*/tmp.*" >/dev/null; do
         [ "$SECONDS" -lt "$deadline" ] || expect "the layer's stage" none one
