@@ -1,4 +1,5 @@
 /* ShutdownGraceful, ShutdownForced, DeleteContainerState: the ways a container goes. */
+#include <malloc.h>
 #include <signal.h>
 
 #include "server/base/log.h"
@@ -73,6 +74,19 @@ id_forget(const struct container *container)
     mutex_unlock(&inbox->table.lock);
 }
 
+/* So much that malloc() keeps is not worth the time to give it back and to fetch it again. */
+#define KEPT_BYTES (4 * 1024 * 1024)
+
+/* The guest's memory is its containers': when the last one is gone, what malloc() has kept of their output goes
+ * back. By itself it gives back the top of each of its arenas alone: 28 MiB were resident after ten minutes of
+ * containers that came and went, and 13 before. */
+static void
+memory_give_back(struct inbox *inbox)
+{
+    if (container_count(inbox) == 0 && mallinfo2().fordblks > KEPT_BYTES)
+        malloc_trim(0);
+}
+
 static void
 deleted_job(void *arg)
 {
@@ -83,6 +97,7 @@ deleted_job(void *arg)
     if (status == STATUS_OK && req->call->approval && req->call->approval->forget_id)
         id_forget(delete->container);
     container_unref(delete->container);
+    memory_give_back(inbox_of(req));
     if (status != STATUS_OK) {
         request_reject(req, &err);
         return;
